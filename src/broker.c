@@ -1,0 +1,217 @@
+#include "broker.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "net.h"
+#include "tail.h"
+#include "worker.h"
+
+#define WORKERS_MAX 256
+#define DESCRIPTORS_KEPT 32        // for Redis, logs, listeners, and the like
+#define DESCRIPTORS_PER_WORKER 8   // epoll, eventfd, listener, spare, and requests to refuse
+
+struct broker {
+    const struct config *config;
+    struct pulse pulse;
+    struct tail *tail;
+    struct worker_world world;
+    struct worker *workers;
+    int worker_count;
+};
+
+// ---- what the machine gives -----------------------------------------------------
+
+// Processors that the process may run on, by affinity and by the container's quota.
+static int processors_available(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (f) {
+        long long quota, period;
+        if (fscanf(f, "%lld %lld", &quota, &period) == 2 && period > 0) {
+            int by_quota = (int)((quota + period - 1) / period);
+            if (by_quota >= 1 && by_quota < count)
+                count = by_quota;
+        }
+        fclose(f);
+    }
+    return count < WORKERS_MAX ? count : WORKERS_MAX;
+}
+
+static size_t raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur == RLIM_INFINITY ? 1u << 30 : (size_t)limit.rlim_cur;
+}
+
+static size_t choose_max_clients(const struct broker *b, size_t descriptors)
+{
+    size_t kept = DESCRIPTORS_KEPT + DESCRIPTORS_PER_WORKER * (size_t)b->worker_count;
+    size_t possible = descriptors > kept ? descriptors - kept : 1;
+    size_t wanted = (size_t)b->config->max_clients;
+    if (wanted > possible)
+        say(SAY_WARN, "max_clients_lowered", SAY_I("asked", (int64_t)wanted),
+            SAY_I("possible", (int64_t)possible),
+            SAY_S("hint", "raise the descriptor limit (ulimit -n, LimitNOFILE)"));
+    return wanted && wanted < possible ? wanted : possible;
+}
+
+// ---- start ----------------------------------------------------------------------
+
+static bool say_why(const char *event, char *why)
+{
+    say(SAY_ERROR, event, SAY_S("why", why));
+    free(why);
+    return false;
+}
+
+static bool start_workers(struct broker *b)
+{
+    struct net_options net = {
+        .host = b->config->host,
+        .port = (int)b->config->port,
+        .sole = true,
+        .user_timeout_ms = (b->config->ping_seconds + b->config->pong_seconds) * MS_PER_S,
+    };
+    char *why = NULL;
+    for (int i = 0; i < b->worker_count; i++) {
+        int fd = net_listen(&net, &why);
+        if (fd < 0)
+            return say_why("listen_failed", why);
+        net.sole = false; // the others share it with us
+        net.port = net_port(fd);
+        if (!worker_init(&b->workers[i], i, &b->world, fd, &why))
+            return say_why("start_failed", why);
+    }
+    for (int i = 0; i < b->worker_count; i++)
+        if (!worker_start(&b->workers[i], &why))
+            return say_why("start_failed", why);
+    return true;
+}
+
+static void say_started(const struct broker *b, size_t descriptors)
+{
+    const struct config *c = b->config;
+    struct buffer redis = { 0 };
+    redis_url_show(&c->redis_url, &redis);
+    say(SAY_INFO, "started", SAY_S("version", BOND_VERSION), SAY_S("host", c->host),
+        SAY_I("port", net_port(b->workers[0].listen_fd)), SAY_V("redis", buffer_view(&redis)),
+        SAY_I("workers", b->worker_count), SAY_I("max_clients", (int64_t)b->world.max_clients),
+        SAY_I("descriptors", (int64_t)descriptors), SAY_I("ring_seconds", c->ring_seconds),
+        SAY_I("ring_bytes", c->ring_bytes), SAY_I("memory_bytes", c->memory_bytes));
+    buffer_free(&redis);
+    if (strcmp(c->secret, CONFIG_DEFAULT_SECRET) == 0 && !net_is_loopback(c->host))
+        say(SAY_WARN, "default_secret",
+            SAY_S("hint", "anyone can mint tokens for this broker: set BOND_SECRET, here and in the API"));
+}
+
+static bool start(struct broker *b)
+{
+    char *why = NULL;
+    size_t descriptors = raise_descriptor_limit();
+    b->worker_count = b->config->workers ? (int)b->config->workers : processors_available();
+    b->workers = must_alloc((size_t)b->worker_count * sizeof(*b->workers));
+    b->tail = tail_start(b->config, &b->pulse, &why);
+    if (b->tail == NULL)
+        return say_why("start_failed", why);
+    b->world.config = b->config;
+    b->world.pulse = &b->pulse;
+    b->world.tail = tail_mailbox(b->tail);
+    b->world.max_clients = choose_max_clients(b, descriptors);
+    if (!start_workers(b))
+        return false;
+    say_started(b, descriptors);
+    return true;
+}
+
+// ---- stop -----------------------------------------------------------------------
+
+static void for_each_worker(struct broker *b, void (*what)(struct worker *))
+{
+    for (int i = 0; i < b->worker_count; i++)
+        what(&b->workers[i]);
+}
+
+static bool all_ended(struct broker *b)
+{
+    for (int i = 0; i < b->worker_count; i++)
+        if (!atomic_load(&b->workers[i].ended))
+            return false;
+    return true;
+}
+
+static void say_stopped(const struct broker *b)
+{
+    uint64_t accepted = 0, refused = 0, events = 0, bytes = 0, behind = 0;
+    for (int i = 0; i < b->worker_count; i++) {
+        const struct stats *s = &b->workers[i].stats;
+        accepted += stats_get(&s->accepted);
+        refused += stats_get(&s->refused);
+        events += stats_get(&s->events_sent);
+        bytes += stats_get(&s->bytes_sent);
+        behind += stats_get(&s->fell_behind);
+    }
+    const struct stats *t = tail_stats(b->tail);
+    say(SAY_INFO, "stopped", SAY_I("accepted", (int64_t)accepted), SAY_I("refused", (int64_t)refused),
+        SAY_I("events_read", (int64_t)stats_get(&t->events_read)),
+        SAY_I("events_skipped", (int64_t)stats_get(&t->events_skipped)),
+        SAY_I("events_sent", (int64_t)events), SAY_I("bytes_sent", (int64_t)bytes),
+        SAY_I("fell_behind", (int64_t)behind));
+}
+
+// Workers first, for they post to the tail; then the tail, for it posts to them.
+static void stop(struct broker *b)
+{
+    for_each_worker(b, worker_join);
+    say_stopped(b);
+    tail_stop(b->tail);
+    for_each_worker(b, worker_done);
+    free(b->workers);
+}
+
+static const char *signal_name(int number)
+{
+    return number == SIGINT ? "SIGINT" : "SIGTERM";
+}
+
+int broker_run(const struct config *config)
+{
+    struct broker b = { .config = config };
+    sigset_t signals;
+    int number;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); // threads inherit it: only we take them
+
+    if (!start(&b))
+        return 1;
+    CHECK(sigwait(&signals, &number) == 0);
+    say(SAY_INFO, "draining", SAY_S("signal", signal_name(number)),
+        SAY_I("clients", (int64_t)atomic_load(&b.world.clients)),
+        SAY_I("seconds", config->drain_seconds));
+    for_each_worker(&b, worker_drain);
+    while (!all_ended(&b)) {
+        const struct timespec moment = { .tv_nsec = 20 * 1000 * 1000 };
+        number = sigtimedwait(&signals, NULL, &moment);
+        if (number > 0) {
+            say(SAY_WARN, "stopping_at_once", SAY_S("signal", signal_name(number)));
+            for_each_worker(&b, worker_stop);
+            break;
+        }
+    }
+    stop(&b);
+    return 0;
+}

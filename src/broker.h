@@ -1,0 +1,8 @@
+// The whole: one tail, some workers, signals.
+#pragma once
+
+#include "config.h"
+
+// Runs until SIGTERM or SIGINT has been obeyed; a second one ends it at once.
+// Returns the exit status. Says everything in the log.
+int broker_run(const struct config *config);

@@ -1,0 +1,46 @@
+// Redis stream ids ("ms-seq") and where a client wants to start: from=, after=.
+// Pure. Any thread.
+#pragma once
+
+#include "base.h"
+
+struct eventid {
+    uint64_t ms, seq;
+};
+
+#define EVENTID_MAX (20 + 1 + 20) // characters of the longest id
+
+static inline int eventid_cmp(struct eventid a, struct eventid b)
+{
+    if (a.ms != b.ms)
+        return a.ms < b.ms ? -1 : 1;
+    return a.seq < b.seq ? -1 : a.seq > b.seq;
+}
+
+// `ms-seq`, both canonical decimal (Redis prints them so). False: not an id.
+bool eventid_parse(struct view text, struct eventid *out);
+size_t eventid_format(struct eventid id, char out[EVENTID_MAX + 1]); // NUL-terminated; its length
+
+enum start_kind {
+    START_LIVE,  // neither asked: what comes from now on
+    START_FIRST, // from=first: all that the ring holds
+    START_LAST,  // from=last: the newest event, then live
+    START_TIME,  // from=now-60s, from=1760000000.5: events from at_ms on
+    START_ID,    // from=ms-seq: that id and all behind it
+    START_AFTER, // after=ms-seq: all behind that id
+};
+
+struct start {
+    enum start_kind kind;
+    int64_t at_ms;     // START_TIME: Unix milliseconds, never negative
+    struct eventid id; // START_ID, START_AFTER
+};
+
+// The values of `from` and `after` as decoded from the query; absent or empty
+// ones are views of length 0. now_ms is Unix time. Returns NULL and fills *out,
+// or a sentence that says what was expected (for a 400), and leaves *out alone.
+//   from:  now-<n>ms|s|m|h, Unix seconds (a decimal fraction is allowed),
+//          first, last, ms-seq        after:  ms-seq
+// Both given is an error. Numbers beyond 64 bits and the like are errors; a time
+// before 1970 is 0.
+const char *start_parse(struct view from, struct view after, int64_t now_ms, struct start *out);

@@ -1,0 +1,24 @@
+// What every thread may know of Redis at any time: can it be read, and what is its
+// clock. Written by the tail thread, read by all.
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base.h"
+
+struct pulse {
+    // Monotonic time until which Redis counts as readable, unless heard again. A
+    // tail that hangs, in name resolution say, so turns unreadable by itself.
+    _Atomic int64_t readable_until_ms;
+    _Atomic int64_t skew_ms; // Redis's clock less ours
+};
+
+static inline bool pulse_readable(const struct pulse *p, int64_t now_ms)
+{
+    return now_ms < atomic_load_explicit(&p->readable_until_ms, memory_order_relaxed);
+}
+
+static inline int64_t pulse_skew_ms(const struct pulse *p)
+{
+    return atomic_load_explicit(&p->skew_ms, memory_order_relaxed);
+}

@@ -1,0 +1,110 @@
+#include "stream.h"
+
+void streams_init(struct streams *s, struct mailbox *self, struct mailbox *tail)
+{
+    *s = (struct streams){ .self = self, .tail = tail };
+    table_init(&s->by_id);
+    list_init(&s->changed);
+}
+
+static void post_request(const struct stream *s, enum letter_kind kind)
+{
+    struct request *r = must_alloc(sizeof(*r) + s->id_len);
+    *r = (struct request){
+        .letter.kind = kind,
+        .from = s->all->self,
+        .stream = (struct stream *)(uintptr_t)s,
+        .id_len = s->id_len,
+    };
+    memcpy(r->id, s->id, s->id_len);
+    mailbox_post(s->all->tail, &r->letter);
+}
+
+static struct stream *stream_new(struct streams *all, struct view id)
+{
+    struct stream *s = must_alloc(sizeof(*s) + id.len);
+    *s = (struct stream){ .all = all, .id_len = id.len };
+    memcpy(s->id, id.at, id.len);
+    list_init(&s->in_changed);
+    list_init(&s->waiting);
+    list_init(&s->idle);
+    list_init(&s->ready);
+    list_init(&s->blocked);
+    log_init(&s->log);
+    table_add(&all->by_id, &s->by_id, stream_id(s));
+    post_request(s, LETTER_FOLLOW);
+    return s;
+}
+
+void stream_free(struct stream *s)
+{
+    CHECK(s->clients == 0);
+    list_remove(&s->in_changed);
+    log_done(&s->log);
+    free(s);
+}
+
+void streams_done(struct streams *s)
+{
+    for (struct table_node *node; (node = table_any(&s->by_id));) {
+        table_remove(&s->by_id, node);
+        stream_free(TABLE_ITEM(node, struct stream, by_id));
+    }
+    table_done(&s->by_id);
+}
+
+struct stream *streams_find(struct streams *s, struct view id)
+{
+    struct table_node *found = table_find(&s->by_id, id);
+    return found ? TABLE_ITEM(found, struct stream, by_id) : stream_new(s, id);
+}
+
+// Out of the table, so that the next client begins anew; in memory until the tail
+// has said farewell, for letters that name it may be under way.
+static void unfollow(struct stream *s)
+{
+    table_remove(&s->all->by_id, &s->by_id);
+    list_remove(&s->in_changed);
+    log_done(&s->log);
+    post_request(s, LETTER_UNFOLLOW);
+}
+
+void stream_join(struct stream *s)
+{
+    s->clients++;
+}
+
+void stream_leave(struct stream *s)
+{
+    CHECK(s->clients > 0);
+    if (--s->clients == 0)
+        unfollow(s);
+}
+
+void stream_mark_changed(struct stream *s)
+{
+    if (list_empty(&s->in_changed))
+        list_push(&s->all->changed, &s->in_changed);
+}
+
+void stream_refresh(struct stream *s)
+{
+    post_request(s, LETTER_REFRESH);
+}
+
+void stream_trim(struct stream *s, uint64_t first_seq)
+{
+    log_trim(&s->log, first_seq);
+}
+
+void stream_learn(struct stream *s, struct news *news)
+{
+    for (size_t i = 0; i < news->extent_count; i++)
+        log_extend(&s->log, &news->extents[i]);
+    if (s->log.len == 0) // what there was has left the ring
+        s->log.first_seq = s->log.end_seq = news->end_seq;
+    s->log.run_seq = news->run_seq > s->log.first_seq ? news->run_seq : s->log.first_seq;
+    s->last = news->last;
+    s->primed = s->primed || news->ready;
+    stream_mark_changed(s);
+}

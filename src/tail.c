@@ -1,0 +1,1198 @@
+#include "tail.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "clock.h"
+#include "event.h"
+#include "link.h"
+#include "resp.h"
+#include "table.h"
+#include "ws.h"
+
+#define READ_COUNT 256          // entries asked for in one read
+#define READS_IN_FLIGHT 64      // so much is unanswered at once: it bounds the replies' memory
+#define SEGMENT_SIZE_MIN (2 * KIB)
+#define SEGMENT_SIZE_MAX (1 * MIB)
+#define SEGMENTS_PER_RING 8     // a ring is trimmed by about this fraction at a time
+#define RETRY_MS 250            // a stream whose read failed for now is read again
+#define TICK_MS 1000            // sweep slice and clock check
+#define CLOCK_EVERY_TICKS 5
+#define POLLS_PER_MS 5          // without tracking: reads a millisecond at most
+#define SAY_EVERY_MS 10000
+
+// One stream that is followed in Redis: its ring, and who listens.
+struct feed {
+    struct tail *tail;
+    struct table_node by_id;
+    struct list subscriptions;
+    struct list in_dirty, in_changed, in_sweep; // the tail's lists
+    struct deadline trim;   // armed while the log holds anything
+    struct deadline linger; // armed while nobody listens
+
+    struct log log;
+    struct eventid last; // the newest id that we have had, or that the stream had before us; 0-0: none
+    uint64_t added;      // the stream's entries-added when `last` was its newest
+    bool added_known;
+    bool placed;  // `last` is set: we know where we are
+    bool ready;   // all that Redis had when we came is in the log
+    bool check;   // the next read must look at XINFO too
+    bool sift;    // what is read next may be what we had before Redis lost its newest
+    bool unsure;  // not read since the link came up: Redis may have changed under us
+    bool asked;   // a read is unanswered
+    bool dead;    // to be freed when it is answered
+
+    size_t prefix_len, key_len;
+    char key[]; // prefix and id
+};
+
+struct subscription {
+    struct list node; // of its feed
+    struct mailbox *to;
+    struct stream *stream;
+    uint64_t told_first_seq, told_end_seq;
+    bool told_ready;
+    enum { NOT_WANTED, WANTED, READING, READ } refresh;
+};
+
+// What is unanswered, in the order in which it was sent.
+enum ask_kind { ASK_NOTHING, ASK_RANGE, ASK_CHECK, ASK_TIME };
+struct ask {
+    enum ask_kind kind;
+    struct feed *feed;
+};
+
+struct tail {
+    const struct config *config;
+    struct pulse *pulse;
+    struct stats stats;
+    pthread_t thread;
+    struct loop loop;
+    struct mailbox mailbox;
+    struct link *link;
+
+    struct table feeds;
+    struct list dirty;    // to be read
+    struct list changed;  // letters to be sent
+    struct list sweep;    // all feeds, the one that has waited longest first
+    struct list segments; // of all rings, oldest first
+    size_t ring_bytes;    // of all rings
+
+    struct deadline_queue ticks, polls, retries, trims, lingers;
+    struct deadline tick, poll, retry;
+    uint64_t tick_count;
+
+    struct ask *asks; // a circle of ask_cap, from ask_head on
+    size_t ask_head, ask_len, ask_cap, reads_in_flight;
+    int64_t time_asked_ms; // wall clock, when TIME was sent
+    bool troubled;         // Redis answers, but not with data (LOADING, BUSY, …)
+    bool cannot_check;     // XINFO or MULTI are refused here
+    struct buffer scratch;
+    struct say_limit odd_event, read_failed, eviction, memory_out;
+};
+
+static struct view feed_key(const struct feed *f)
+{
+    return (struct view){ f->key, f->key_len };
+}
+
+static struct view feed_id(const struct feed *f)
+{
+    return (struct view){ f->key + f->prefix_len, f->key_len - f->prefix_len };
+}
+
+// Redis's clock, now.
+static int64_t redis_now_ms(const struct tail *t)
+{
+    return clock_wall_ms() + pulse_skew_ms(t->pulse);
+}
+
+// ---- the ring -------------------------------------------------------------------
+
+static void mark_changed(struct feed *f)
+{
+    if (list_empty(&f->in_changed))
+        list_push(&f->tail->changed, &f->in_changed);
+}
+
+static void mark_dirty(struct feed *f)
+{
+    if (list_empty(&f->in_dirty))
+        list_push(&f->tail->dirty, &f->in_dirty);
+}
+
+static void ring_drop_oldest(struct feed *f)
+{
+    struct extent *oldest = log_extent(&f->log, 0);
+    f->tail->ring_bytes -= oldest->segment->size;
+    list_remove(&oldest->segment->by_age);
+    log_trim(&f->log, oldest->first_seq + oldest->count);
+    if (f->log.len == 0)
+        deadline_cancel(&f->trim);
+    mark_changed(f);
+}
+
+// Each ring has its limit, and all together have one. At the latter the oldest
+// segment of all goes, whosever it is: the window shrinks for everyone alike.
+static void ring_enforce_limits(struct feed *f)
+{
+    struct tail *t = f->tail;
+    while (f->log.len > 1 && f->log.bytes > (size_t)t->config->ring_bytes)
+        ring_drop_oldest(f);
+
+    uint64_t missed;
+    while (t->ring_bytes > (size_t)t->config->memory_bytes && f->log.len > 0) {
+        struct segment *oldest = LIST_ITEM(t->segments.next, struct segment, by_age);
+        struct feed *of = oldest->owner;
+        if (of == f && f->log.len == 1)
+            break; // what has just come must be delivered
+        if (say_limited(&t->eviction, t->loop.now_ms, SAY_EVERY_MS, &missed))
+            say(SAY_WARN, "rings_full", SAY_I("bytes", (int64_t)t->ring_bytes),
+                SAY_V("shortened", feed_id(of)),
+                SAY_S("hint", "raise BOND_MEMORY_BYTES or lower BOND_RING_SECONDS"));
+        ring_drop_oldest(of);
+    }
+}
+
+// Small at first, growing with what the ring holds, so that a quiet stream costs
+// little and a busy one is sent in large pieces.
+static size_t ring_segment_size(const struct feed *f)
+{
+    size_t size = f->log.bytes / 4;
+    size_t most = (size_t)f->tail->config->ring_bytes / SEGMENTS_PER_RING;
+    if (size < SEGMENT_SIZE_MIN)
+        size = SEGMENT_SIZE_MIN;
+    if (size > SEGMENT_SIZE_MAX)
+        size = SEGMENT_SIZE_MAX;
+    return size < most ? size : most;
+}
+
+static void ring_append(struct feed *f, struct item item, struct view head, struct view body)
+{
+    struct tail *t = f->tail;
+    struct segment *made;
+    uint64_t missed;
+    if (!log_append(&f->log, item, head, body, ring_segment_size(f), &made)) {
+        if (say_limited(&t->memory_out, t->loop.now_ms, SAY_EVERY_MS, &missed))
+            say(SAY_ERROR, "memory_out", SAY_V("stream", feed_id(f)),
+                SAY_I("events_lost", (int64_t)missed + 1));
+        return;
+    }
+    struct segment *newest = log_extent(&f->log, f->log.len - 1)->segment;
+    newest->written_ms = t->loop.now_ms;
+    if (made) {
+        made->owner = f;
+        list_push(&t->segments, &made->by_age);
+        t->ring_bytes += made->size;
+        ring_enforce_limits(f);
+        if (!deadline_armed(&f->trim))
+            deadline_arm(&t->trims, &f->trim, t->loop.now_ms);
+    }
+    mark_changed(f);
+}
+
+// By time a segment leaves when the window has passed since its newest item came:
+// since it came, not since it happened, so that what Redis held back during an
+// outage is not dropped before connected clients have had it. Clients that ask
+// for the window get it by event time (log_seek_time).
+static void ring_trim_by_time(struct deadline *d)
+{
+    struct feed *f = CONTAINER_OF(d, struct feed, trim);
+    struct tail *t = f->tail;
+    int64_t before_ms = t->loop.now_ms - t->config->ring_seconds * MS_PER_S;
+    while (f->log.len && log_extent(&f->log, 0)->segment->written_ms <= before_ms)
+        ring_drop_oldest(f);
+    if (f->log.len)
+        deadline_arm(&t->trims, &f->trim, t->loop.now_ms);
+}
+
+// When an event happened: its id says so, unless ids are no timestamps here. Time
+// does not fall within a log, so that it can be sought by.
+static int64_t event_time(const struct feed *f, struct eventid id)
+{
+    int64_t now_ms = redis_now_ms(f->tail);
+    const int64_t day_ms = 24 * 3600 * MS_PER_S;
+    int64_t time_ms = now_ms;
+    if (id.ms <= INT64_MAX && (int64_t)id.ms > now_ms - day_ms && (int64_t)id.ms < now_ms)
+        time_ms = (int64_t)id.ms;
+    if (f->log.len) {
+        int64_t newest_ms = log_item(&f->log, f->log.end_seq - 1)->time_ms;
+        if (newest_ms > time_ms)
+            time_ms = newest_ms;
+    }
+    return time_ms;
+}
+
+static void ring_append_gap(struct feed *f)
+{
+    struct item gap = { .id = f->last, .time_ms = event_time(f, f->last), .kind = ITEM_GAP };
+    ring_append(f, gap, VIEW(""), VIEW(""));
+}
+
+// ---- what an entry becomes ------------------------------------------------------
+
+static void skip_event(struct feed *f, struct eventid id, enum event_verdict verdict)
+{
+    struct tail *t = f->tail;
+    uint64_t missed;
+    stats_add(&t->stats.events_skipped, 1);
+    if (!say_limited(&t->odd_event, t->loop.now_ms, SAY_EVERY_MS, &missed))
+        return;
+    char text[EVENTID_MAX + 1];
+    eventid_format(id, text);
+    say(SAY_WARN, "event_skipped", SAY_V("stream", feed_id(f)), SAY_S("id", text),
+        SAY_S("reason", event_verdict_name(verdict)), SAY_I("not_said", (int64_t)missed));
+}
+
+// Did we have it before Redis lost its newest entries (a failover, an old snapshot)?
+// It is in the ring, or it is older than all that the ring is meant to hold.
+static bool had_before(const struct feed *f, struct eventid id)
+{
+    uint64_t seq = log_seek_id(&f->log, id);
+    if (seq < f->log.end_seq && log_item(&f->log, seq)->kind == ITEM_EVENT &&
+        eventid_cmp(log_item(&f->log, seq)->id, id) == 0)
+        return true;
+    int64_t now_ms = redis_now_ms(f->tail);
+    const int64_t year_ms = INT64_C(365) * 24 * 3600 * MS_PER_S;
+    int64_t window_ms = f->tail->config->ring_seconds * MS_PER_S;
+    return id.ms < (uint64_t)(now_ms - window_ms) && id.ms > (uint64_t)(now_ms - 10 * year_ms);
+}
+
+// An entry is [id, [field, value, …]]. Null instead of the fields: deleted since.
+static void take_entry(struct feed *f, struct eventid id, struct resp_reader *r,
+                       const struct resp_node *fields)
+{
+    struct tail *t = f->tail;
+    if (fields->type != RESP_ARRAY && fields->type != RESP_MAP) {
+        resp_skip(r, fields);
+        return;
+    }
+    struct view payload;
+    enum event_verdict verdict =
+        event_read(r, fields->count, view_of(t->config->data_field),
+                   (size_t)t->config->event_bytes, &t->scratch, &payload);
+    if (f->sift && had_before(f, id))
+        return;
+    if (verdict != EVENT_OK) {
+        skip_event(f, id, verdict);
+        return;
+    }
+    uint8_t head[WS_HEADER_MAX];
+    size_t head_len = ws_header(head, WS_TEXT, false, payload.len);
+    struct item item = { .id = id, .time_ms = event_time(f, id), .kind = ITEM_EVENT };
+    ring_append(f, item, (struct view){ (const char *)head, head_len }, payload);
+    stats_add(&t->stats.events_read, 1);
+}
+
+// ---- reading --------------------------------------------------------------------
+
+static void ask(struct tail *t, enum ask_kind kind, struct feed *f)
+{
+    if (t->ask_len == t->ask_cap) {
+        size_t cap = t->ask_cap ? t->ask_cap * 2 : 64;
+        struct ask *asks = must_alloc(cap * sizeof(*asks));
+        for (size_t i = 0; i < t->ask_len; i++)
+            asks[i] = t->asks[(t->ask_head + i) % t->ask_cap];
+        free(t->asks);
+        t->asks = asks;
+        t->ask_cap = cap;
+        t->ask_head = 0;
+    }
+    t->asks[(t->ask_head + t->ask_len++) % t->ask_cap] = (struct ask){ kind, f };
+}
+
+// Where to read from: where we are, or for a new feed the start of the window.
+static size_t range_start(const struct feed *f, char out[EVENTID_MAX + 1])
+{
+    if (f->placed)
+        return eventid_format(f->last, out);
+    int64_t from_ms = redis_now_ms(f->tail) - f->tail->config->ring_seconds * MS_PER_S;
+    return eventid_format((struct eventid){ .ms = from_ms > 0 ? (uint64_t)from_ms : 0 }, out);
+}
+
+static void command(struct tail *t, size_t argc, const struct view *argv, enum ask_kind kind,
+                    struct feed *f)
+{
+    link_command(t->link, argc, argv);
+    ask(t, kind, f);
+}
+
+static void send_read(struct feed *f)
+{
+    struct tail *t = f->tail;
+    char start[EVENTID_MAX + 1], count[24];
+    size_t start_len = range_start(f, start);
+    int count_len = snprintf(count, sizeof(count), "%d", READ_COUNT);
+    const struct view range[] = { VIEW("XRANGE"),       feed_key(f),   { start, start_len },
+                                  VIEW("+"),            VIEW("COUNT"), { count, (size_t)count_len } };
+    bool check = (f->check || !f->placed) && !t->cannot_check;
+
+    if (check) { // one snapshot: nothing comes between the two
+        const struct view info[] = { VIEW("XINFO"), VIEW("STREAM"), feed_key(f) };
+        command(t, 1, &VIEW("MULTI"), ASK_NOTHING, NULL);
+        command(t, ARRAY_LEN(info), info, ASK_NOTHING, NULL);
+        command(t, ARRAY_LEN(range), range, ASK_NOTHING, NULL);
+        command(t, 1, &VIEW("EXEC"), ASK_CHECK, f);
+        stats_add(&t->stats.redis_checks, 1);
+    } else {
+        command(t, ARRAY_LEN(range), range, ASK_RANGE, f);
+        stats_add(&t->stats.redis_reads, 1);
+    }
+    f->asked = true;
+    t->reads_in_flight++;
+    LIST_EACH (node, &f->subscriptions) {
+        struct subscription *s = LIST_ITEM(node, struct subscription, node);
+        if (s->refresh == WANTED)
+            s->refresh = READING;
+    }
+}
+
+// Dirty feeds are read as far as the pipeline has room; the rest stay dirty. A
+// feed whose read is unanswered stays dirty too, and is read again after it.
+static void read_dirty(struct tail *t)
+{
+    if (!link_is_up(t->link))
+        return;
+    LIST_EACH (node, &t->dirty) {
+        if (t->reads_in_flight >= READS_IN_FLIGHT)
+            break;
+        struct feed *f = LIST_ITEM(node, struct feed, in_dirty);
+        if (f->asked)
+            continue;
+        list_remove(&f->in_dirty);
+        send_read(f);
+    }
+}
+
+struct taken {
+    size_t entries; // how many the reply had
+    size_t fresh;   // how many of them lay behind `last`
+};
+
+// Takes the entries of a range that lie behind f->last.
+static struct taken take_entries(struct feed *f, struct resp_reader *r,
+                                 const struct resp_node *entries)
+{
+    struct taken taken = { 0 };
+    struct resp_node entry, id_node, fields;
+    for (size_t i = 0; i < entries->count; i++) {
+        struct eventid id;
+        if (!resp_next(r, &entry))
+            break;
+        if (entry.type != RESP_ARRAY || entry.count != 2 || !resp_next(r, &id_node) ||
+            !eventid_parse(id_node.text, &id) || !resp_next(r, &fields)) {
+            link_cut(f->tail->link, "Redis sent a stream entry that makes no sense");
+            break;
+        }
+        taken.entries++;
+        if (eventid_cmp(id, f->last) <= 0) {
+            resp_skip(r, &fields);
+            continue;
+        }
+        take_entry(f, id, r, &fields);
+        f->last = id;
+        taken.fresh++;
+    }
+    return taken;
+}
+
+// All that the stream had when it was read is in the log now.
+static void caught_up(struct feed *f)
+{
+    f->ready = true;
+    f->sift = false;
+    f->unsure = false;
+    LIST_EACH (node, &f->subscriptions) {
+        struct subscription *s = LIST_ITEM(node, struct subscription, node);
+        if (s->refresh == READING)
+            s->refresh = READ;
+    }
+    mark_changed(f);
+}
+
+static void finish_read(struct feed *f, struct taken taken)
+{
+    if (taken.entries >= READ_COUNT)
+        mark_dirty(f); // there is more
+    else
+        caught_up(f);
+}
+
+// The stream is not the one that we were in, or not as far: what comes next may
+// have any id. Clients stay, and go on with it.
+static void reset_feed(struct feed *f, const char *why)
+{
+    char was[EVENTID_MAX + 1];
+    eventid_format(f->last, was);
+    say(SAY_INFO, "stream_reset", SAY_V("stream", feed_id(f)), SAY_S("after", was),
+        SAY_S("why", why));
+    stats_add(&f->tail->stats.resets, 1);
+
+    ring_append_gap(f);
+    log_reset(&f->log);
+    // After a break of the link Redis may have come back with less of the same
+    // stream (a failover, an old snapshot); while it stood, the stream is a new one.
+    f->sift = f->unsure;
+    f->last = (struct eventid){ 0 };
+    f->added_known = false;
+    f->check = true;
+    mark_dirty(f);
+}
+
+// What XINFO STREAM says. A server before Redis 7 does not count entries-added.
+struct stream_info {
+    bool exists, known; // known: XINFO was answered
+    struct eventid last_generated, first;
+    bool has_entries;
+    uint64_t length, added;
+    bool added_known;
+};
+
+static bool error_is(const struct resp_node *node, struct view code)
+{
+    return node->type == RESP_ERROR && view_starts(node->text, code);
+}
+
+static struct stream_info read_info(struct resp_reader *r, const struct resp_node *map)
+{
+    struct stream_info info = { 0 };
+    struct resp_node name, value;
+    if (error_is(map, VIEW("ERR no such key"))) {
+        info.known = true;
+        return info;
+    }
+    if (map->type != RESP_MAP && map->type != RESP_ARRAY)
+        return info;
+    info.known = info.exists = true;
+    for (size_t i = 0; i + 1 < map->count; i += 2) {
+        if (!resp_next(r, &name) || !resp_next(r, &value))
+            break;
+        struct resp_reader children = *r;
+        resp_skip(r, &value);
+        if (view_eq(name.text, VIEW("length"))) {
+            info.length = (uint64_t)value.integer;
+        } else if (view_eq(name.text, VIEW("entries-added"))) {
+            info.added = (uint64_t)value.integer;
+            info.added_known = true;
+        } else if (view_eq(name.text, VIEW("last-generated-id"))) {
+            eventid_parse(value.text, &info.last_generated);
+        } else if (view_eq(name.text, VIEW("first-entry"))) {
+            struct resp_node id;
+            info.has_entries = value.type == RESP_ARRAY && value.count > 0 &&
+                               resp_next(&children, &id) && eventid_parse(id.text, &info.first);
+        }
+    }
+    return info;
+}
+
+static void say_trimmed(struct feed *f, int64_t missed)
+{
+    char after[EVENTID_MAX + 1];
+    eventid_format(f->last, after);
+    stats_add(&f->tail->stats.trimmed, 1);
+    say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
+        SAY_I("missed", missed), SAY_S("hint", "Redis dropped them before they were read"));
+    ring_append_gap(f);
+}
+
+// `last` did not come back. Why? False: the stream was reset, and its entries are
+// to be read anew.
+static bool explain_loss(struct feed *f, const struct stream_info *info)
+{
+    if (!info->exists) {
+        if (eventid_cmp(f->last, (struct eventid){ 0 }) != 0)
+            reset_feed(f, "the stream was deleted");
+        return false;
+    }
+    if (eventid_cmp(info->last_generated, f->last) < 0) {
+        reset_feed(f, "its ids went back");
+        return false;
+    }
+    if (f->added_known && info->added_known && info->added < f->added) {
+        reset_feed(f, "it was deleted and created again");
+        return false;
+    }
+    bool first_is_behind = info->has_entries && eventid_cmp(info->first, f->last) > 0;
+    if (f->unsure && info->has_entries && !first_is_behind) {
+        reset_feed(f, "Redis came back without the newest entry");
+        return false;
+    }
+    if (info->has_entries && !first_is_behind)
+        return true; // `last` alone was deleted (XDEL)
+    if (eventid_cmp(info->last_generated, f->last) == 0)
+        return true; // we had all that is gone
+    if (f->added_known && info->added_known) {
+        if (info->added < f->added + info->length) {
+            reset_feed(f, "it was deleted and created again");
+            return false;
+        }
+        uint64_t missed = info->added - f->added - info->length;
+        if (missed > 0)
+            say_trimmed(f, (int64_t)missed);
+        return true;
+    }
+    say_trimmed(f, -1);
+    return true;
+}
+
+// The first look at a stream: the entries of the window, and where it stands.
+static struct taken place_feed(struct feed *f, const struct stream_info *info,
+                               struct resp_reader *r, const struct resp_node *entries)
+{
+    struct taken taken = take_entries(f, r, entries);
+    f->placed = true;
+    if (info->exists && taken.entries < READ_COUNT &&
+        eventid_cmp(info->last_generated, f->last) > 0)
+        f->last = info->last_generated; // the window is empty, or its end was deleted
+    return taken;
+}
+
+static struct eventid first_id(struct resp_reader r, const struct resp_node *entries)
+{
+    struct resp_node entry, id_node;
+    struct eventid id = { 0 };
+    if (entries->count > 0 && resp_next(&r, &entry) && entry.count == 2 && resp_next(&r, &id_node))
+        eventid_parse(id_node.text, &id);
+    return id;
+}
+
+// The range begins with the event that we had last: nothing is missing between.
+static bool is_where_we_are(const struct feed *f, struct resp_reader r,
+                            const struct resp_node *entries)
+{
+    const struct eventid none = { 0 };
+    return eventid_cmp(f->last, none) == 0 || eventid_cmp(first_id(r, entries), f->last) == 0;
+}
+
+static void take_range(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
+{
+    if (!f->placed) { // XINFO is refused here
+        f->placed = true;
+    } else if (!is_where_we_are(f, *r, entries) && !f->tail->cannot_check) {
+        f->check = true;
+        mark_dirty(f);
+        return;
+    }
+    struct taken taken = take_entries(f, r, entries);
+    f->added += taken.fresh;
+    finish_read(f, taken);
+}
+
+static void take_check(struct feed *f, struct resp_reader *r, const struct stream_info *info,
+                       const struct resp_node *entries)
+{
+    struct taken taken;
+    f->check = false;
+    if (!f->placed) {
+        taken = place_feed(f, info, r, entries);
+    } else {
+        if (!is_where_we_are(f, *r, entries) && !explain_loss(f, info)) {
+            if (!f->check) // nothing there, and nothing to read
+                caught_up(f);
+            return;
+        }
+        taken = take_entries(f, r, entries);
+        if (taken.entries == 0 && eventid_cmp(info->last_generated, f->last) > 0)
+            f->last = info->last_generated;
+    }
+    // Only at the end of the stream is entries-added the count at `last`.
+    f->added_known = info->added_known && taken.entries < READ_COUNT;
+    f->added = info->added;
+    if (!f->added_known && info->added_known)
+        f->check = true; // it will be at the next page's end
+    if (!info->exists) {
+        f->added_known = true; // a stream that is not there has had none
+        f->added = 0;
+    }
+    finish_read(f, taken);
+}
+
+// ---- what a read may answer besides entries -------------------------------------
+
+static void feed_drop(struct feed *f);
+
+static void fail_subscribers(struct feed *f, int close_code, const char *reason)
+{
+    for (struct list *node; (node = list_pop(&f->subscriptions));) {
+        struct subscription *s = LIST_ITEM(node, struct subscription, node);
+        struct failure *failure = must_alloc(sizeof(*failure));
+        *failure = (struct failure){ .letter.kind = LETTER_FAILED,
+                                     .stream = s->stream,
+                                     .close_code = close_code };
+        snprintf(failure->reason, sizeof(failure->reason), "%s", reason);
+        mailbox_post(s->to, &failure->letter);
+        free(s);
+    }
+    feed_drop(f);
+}
+
+static void read_failed(struct feed *f, const struct resp_node *error)
+{
+    struct tail *t = f->tail;
+    uint64_t missed;
+    if (say_limited(&t->read_failed, t->loop.now_ms, SAY_EVERY_MS, &missed))
+        say(SAY_WARN, "read_failed", SAY_V("stream", feed_id(f)), SAY_V("error", error->text),
+            SAY_I("not_said", (int64_t)missed));
+
+    if (error_is(error, VIEW("WRONGTYPE"))) {
+        fail_subscribers(f, WS_CLOSE_FAILURE, "the stream's key in Redis holds no stream (WRONGTYPE)");
+    } else if (error_is(error, VIEW("NOPERM"))) {
+        fail_subscribers(f, WS_CLOSE_FAILURE, "Redis does not let the broker read this stream (NOPERM)");
+    } else { // LOADING, MASTERDOWN, BUSY, CLUSTERDOWN, …: not for ever
+        t->troubled = true;
+        list_remove(&f->in_dirty); // not at once
+        if (!deadline_armed(&t->retry))
+            deadline_arm(&t->retries, &t->retry, t->loop.now_ms);
+    }
+}
+
+static void mark_all_dirty(struct tail *t)
+{
+    LIST_EACH (node, &t->sweep)
+        mark_dirty(LIST_ITEM(node, struct feed, in_sweep));
+}
+
+static void retry_due(struct deadline *d)
+{
+    struct tail *t = CONTAINER_OF(d, struct tail, retry);
+    t->troubled = t->troubled && t->feeds.len > 0; // no feed is left to find out
+    mark_all_dirty(t);
+}
+
+static void answer_range(struct feed *f, struct view reply)
+{
+    struct resp_reader r = resp_open(reply);
+    struct resp_node node;
+    CHECK(resp_next(&r, &node));
+    if (node.type == RESP_ERROR) {
+        read_failed(f, &node);
+        return;
+    }
+    f->tail->troubled = false;
+    take_range(f, &r, &node);
+}
+
+static void answer_check(struct feed *f, struct view reply)
+{
+    struct tail *t = f->tail;
+    struct resp_reader r = resp_open(reply);
+    struct resp_node node, info_node;
+    CHECK(resp_next(&r, &node));
+    if (error_is(&node, VIEW("EXECABORT")) || error_is(&node, VIEW("ERR"))) {
+        // A command of the four was refused when it was queued. Go on without.
+        say(SAY_WARN, "checks_off", SAY_V("error", node.text),
+            SAY_S("hint", "let the broker use MULTI, EXEC and XINFO, so that it finds lost events"));
+        t->cannot_check = true;
+        mark_dirty(f);
+        return;
+    }
+    if (node.type == RESP_ERROR) {
+        read_failed(f, &node);
+        return;
+    }
+    if (node.type != RESP_ARRAY || node.count != 2 || !resp_next(&r, &info_node)) {
+        link_cut(t->link, "Redis answered EXEC with something else");
+        return;
+    }
+    struct resp_reader info_reader = r;
+    struct stream_info info = read_info(&info_reader, &info_node);
+    resp_skip(&r, &info_node);
+    if (!resp_next(&r, &node))
+        return;
+    if (node.type == RESP_ERROR) {
+        read_failed(f, &node);
+        return;
+    }
+    t->troubled = false;
+    take_check(f, &r, &info, &node);
+}
+
+static void answer_time(struct tail *t, struct view reply)
+{
+    struct resp_reader r = resp_open(reply);
+    struct resp_node node, seconds, micros;
+    uint64_t s, us;
+    if (!resp_next(&r, &node) || node.type != RESP_ARRAY || node.count != 2 ||
+        !resp_next(&r, &seconds) || !resp_next(&r, &micros) || !view_u64(seconds.text, &s) ||
+        !view_u64(micros.text, &us))
+        return;
+    // Redis read its clock somewhere between the question and the answer.
+    int64_t now_ms = clock_wall_ms();
+    int64_t middle_ms = t->time_asked_ms + (now_ms - t->time_asked_ms) / 2;
+    atomic_store(&t->pulse->skew_ms, (int64_t)(s * 1000 + us / 1000) - middle_ms);
+}
+
+// ---- the link's events ----------------------------------------------------------
+
+static void ask_time(struct tail *t)
+{
+    t->time_asked_ms = clock_wall_ms();
+    command(t, 1, &VIEW("TIME"), ASK_TIME, NULL);
+}
+
+static void arm_poll(struct tail *t)
+{
+    t->polls.after_ms = t->config->poll_ms;
+    deadline_arm(&t->polls, &t->poll, t->loop.now_ms);
+}
+
+static void link_came_up(void *ctx)
+{
+    struct tail *t = ctx;
+    say(SAY_INFO, "redis_up", SAY_V("server", link_server(t->link)),
+        SAY_S("following", link_tracks(t->link) ? "tracking" : "polling"),
+        SAY_I("streams", (int64_t)t->feeds.len));
+    t->troubled = false;
+    t->cannot_check = false;
+    ask_time(t);
+    mark_all_dirty(t);
+    deadline_cancel(&t->poll);
+    if (!link_tracks(t->link))
+        arm_poll(t);
+}
+
+static void link_went_down(void *ctx, const char *why)
+{
+    struct tail *t = ctx;
+    say(SAY_WARN, "redis_down", SAY_S("why", why), SAY_I("streams", (int64_t)t->feeds.len));
+    atomic_store(&t->pulse->readable_until_ms, 0);
+    while (t->ask_len > 0) {
+        struct ask *a = &t->asks[t->ask_head];
+        t->ask_head = (t->ask_head + 1) % t->ask_cap;
+        t->ask_len--;
+        if (a->feed == NULL)
+            continue;
+        a->feed->asked = false;
+        if (a->feed->dead)
+            feed_drop(a->feed);
+    }
+    t->reads_in_flight = 0;
+    LIST_EACH (node, &t->sweep) {
+        struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
+        f->unsure = true;
+        LIST_EACH (sub, &f->subscriptions) {
+            struct subscription *s = LIST_ITEM(sub, struct subscription, node);
+            if (s->refresh == READING)
+                s->refresh = WANTED;
+        }
+    }
+}
+
+static void link_replied(void *ctx, struct view reply)
+{
+    struct tail *t = ctx;
+    CHECK(t->ask_len > 0);
+    struct ask a = t->asks[t->ask_head];
+    t->ask_head = (t->ask_head + 1) % t->ask_cap;
+    t->ask_len--;
+
+    if (a.kind == ASK_TIME)
+        answer_time(t, reply);
+    if (a.feed == NULL)
+        return;
+    a.feed->asked = false;
+    t->reads_in_flight--;
+    if (a.feed->dead)
+        feed_drop(a.feed);
+    else if (a.kind == ASK_RANGE)
+        answer_range(a.feed, reply);
+    else
+        answer_check(a.feed, reply);
+}
+
+// ["invalidate", [key, …]], or null instead of the keys when all of them went
+// (FLUSHALL, FLUSHDB).
+static void link_pushed(void *ctx, struct view push)
+{
+    struct tail *t = ctx;
+    struct resp_reader r = resp_open(push);
+    struct resp_node node, key;
+    struct view prefix = view_of(t->config->stream_prefix);
+    if (!resp_next(&r, &node) || !resp_next(&r, &node) ||
+        !view_eq(node.text, VIEW("invalidate")) || !resp_next(&r, &node))
+        return;
+    if (node.type == RESP_NULL)
+        mark_all_dirty(t);
+    for (size_t i = 0; node.type == RESP_ARRAY && i < node.count && resp_next(&r, &key); i++) {
+        if (!view_starts(key.text, prefix))
+            continue;
+        struct view id = { key.text.at + prefix.len, key.text.len - prefix.len };
+        struct table_node *found = table_find(&t->feeds, id);
+        if (found)
+            mark_dirty(TABLE_ITEM(found, struct feed, by_id));
+    }
+}
+
+static void take_pulse(struct tail *t)
+{
+    if (!link_is_up(t->link) || t->troubled)
+        return; // what was said last runs out by itself
+    int64_t since_ms = t->loop.now_ms - link_waiting_ms(t->link);
+    int64_t heard_ms = link_heard_ms(t->link);
+    if (heard_ms > since_ms)
+        since_ms = heard_ms;
+    atomic_store_explicit(&t->pulse->readable_until_ms, since_ms + t->config->stale_ms,
+                          memory_order_relaxed);
+}
+
+// ---- following ------------------------------------------------------------------
+
+static struct feed *feed_new(struct tail *t, struct view id)
+{
+    size_t prefix_len = strlen(t->config->stream_prefix);
+    struct feed *f = must_alloc(sizeof(*f) + prefix_len + id.len);
+    *f = (struct feed){ .tail = t, .prefix_len = prefix_len, .key_len = prefix_len + id.len };
+    memcpy(f->key, t->config->stream_prefix, prefix_len);
+    memcpy(f->key + prefix_len, id.at, id.len);
+    list_init(&f->subscriptions);
+    list_init(&f->in_dirty);
+    list_init(&f->in_changed);
+    deadline_init(&f->trim);
+    deadline_init(&f->linger);
+    log_init(&f->log);
+    table_add(&t->feeds, &f->by_id, feed_id(f));
+    list_push(&t->sweep, &f->in_sweep);
+    mark_dirty(f);
+    return f;
+}
+
+// Forgets the feed; if a read is unanswered, in two steps. Nobody listens to it.
+static void feed_drop(struct feed *f)
+{
+    CHECK(list_empty(&f->subscriptions));
+    if (!f->dead) {
+        while (f->log.len)
+            ring_drop_oldest(f);
+        log_done(&f->log);
+        table_remove(&f->tail->feeds, &f->by_id);
+        list_remove(&f->in_sweep);
+        list_remove(&f->in_dirty);
+        list_remove(&f->in_changed);
+        deadline_cancel(&f->trim);
+        deadline_cancel(&f->linger);
+        f->dead = true;
+    }
+    if (!f->asked)
+        free(f);
+}
+
+static void linger_due(struct deadline *d)
+{
+    struct feed *f = CONTAINER_OF(d, struct feed, linger);
+    if (say_enabled(SAY_DEBUG))
+        say(SAY_DEBUG, "unfollow", SAY_V("stream", feed_id(f)));
+    feed_drop(f);
+}
+
+static struct feed *find_feed(struct tail *t, struct view id)
+{
+    struct table_node *found = table_find(&t->feeds, id);
+    return found ? TABLE_ITEM(found, struct feed, by_id) : NULL;
+}
+
+static struct subscription *find_subscription(struct feed *f, const struct stream *stream)
+{
+    LIST_EACH (node, &f->subscriptions) {
+        struct subscription *s = LIST_ITEM(node, struct subscription, node);
+        if (s->stream == stream)
+            return s;
+    }
+    return NULL;
+}
+
+static void follow(struct tail *t, const struct request *request)
+{
+    struct view id = { request->id, request->id_len };
+    struct feed *f = find_feed(t, id);
+    if (f == NULL && t->feeds.len >= (size_t)t->config->max_followed) {
+        struct failure *failure = must_alloc(sizeof(*failure));
+        *failure = (struct failure){ .letter.kind = LETTER_FAILED,
+                                     .stream = request->stream,
+                                     .close_code = WS_CLOSE_TRY_LATER,
+                                     .reason = "too many streams are followed" };
+        mailbox_post(request->from, &failure->letter);
+        return;
+    }
+    if (f == NULL) {
+        f = feed_new(t, id);
+        if (say_enabled(SAY_DEBUG))
+            say(SAY_DEBUG, "follow", SAY_V("stream", id));
+    }
+    struct subscription *s = must_alloc(sizeof(*s));
+    *s = (struct subscription){ .to = request->from,
+                                .stream = request->stream,
+                                .told_end_seq = f->log.first_seq };
+    list_push(&f->subscriptions, &s->node);
+    deadline_cancel(&f->linger);
+    mark_changed(f);
+}
+
+static void unfollow(struct tail *t, const struct request *request)
+{
+    struct feed *f = find_feed(t, (struct view){ request->id, request->id_len });
+    struct subscription *s = f ? find_subscription(f, request->stream) : NULL;
+    if (s) { // none: it failed, and the worker did not know yet
+        list_remove(&s->node);
+        free(s);
+        if (list_empty(&f->subscriptions))
+            deadline_arm(&t->lingers, &f->linger, t->loop.now_ms);
+    }
+    struct farewell *farewell = must_alloc(sizeof(*farewell));
+    *farewell = (struct farewell){ .letter.kind = LETTER_UNFOLLOWED, .stream = request->stream };
+    mailbox_post(request->from, &farewell->letter);
+}
+
+static void refresh(struct tail *t, const struct request *request)
+{
+    struct feed *f = find_feed(t, (struct view){ request->id, request->id_len });
+    struct subscription *s = f ? find_subscription(f, request->stream) : NULL;
+    if (s == NULL)
+        return;
+    s->refresh = WANTED;
+    mark_dirty(f);
+}
+
+static void take_letter(void *ctx, struct letter *letter)
+{
+    struct tail *t = ctx;
+    if (letter->kind == LETTER_STOP) {
+        loop_stop(&t->loop);
+        free(letter);
+        return;
+    }
+    struct request *request = CONTAINER_OF(letter, struct request, letter);
+    switch (letter->kind) {
+    case LETTER_FOLLOW: follow(t, request); break;
+    case LETTER_UNFOLLOW: unfollow(t, request); break;
+    case LETTER_REFRESH: refresh(t, request); break;
+    default: CHECK(!"a letter for the tail");
+    }
+    free(request);
+}
+
+// ---- telling the workers --------------------------------------------------------
+
+// The extents that a subscriber has not been told of, or not to their end.
+static size_t first_untold(const struct log *l, uint64_t told_end_seq)
+{
+    size_t i = l->len;
+    while (i > 0 && log_extent(l, i - 1)->first_seq + log_extent(l, i - 1)->count > told_end_seq)
+        i--;
+    return i;
+}
+
+static void send_news(struct feed *f, struct subscription *s)
+{
+    const struct log *l = &f->log;
+    bool refreshed = s->refresh == READ;
+    if (s->told_end_seq == l->end_seq && s->told_first_seq == l->first_seq &&
+        s->told_ready == f->ready && !refreshed)
+        return;
+
+    size_t untold = first_untold(l, s->told_end_seq);
+    size_t count = l->len - untold;
+    struct news *news = must_alloc(sizeof(*news) + count * sizeof(struct extent));
+    *news = (struct news){
+        .letter.kind = LETTER_NEWS,
+        .stream = s->stream,
+        .first_seq = l->first_seq,
+        .end_seq = l->end_seq,
+        .run_seq = l->run_seq,
+        .last = f->last,
+        .ready = f->ready,
+        .refreshed = refreshed,
+        .extent_count = count,
+    };
+    for (size_t i = 0; i < count; i++) {
+        news->extents[i] = *log_extent(l, untold + i);
+        segment_ref(news->extents[i].segment);
+    }
+    mailbox_post(s->to, &news->letter);
+
+    s->told_first_seq = l->first_seq;
+    s->told_end_seq = l->end_seq;
+    s->told_ready = f->ready;
+    if (refreshed)
+        s->refresh = NOT_WANTED;
+}
+
+static void tell_changes(struct tail *t)
+{
+    for (struct list *node; (node = list_pop(&t->changed));) {
+        struct feed *f = LIST_ITEM(node, struct feed, in_changed);
+        LIST_EACH (sub, &f->subscriptions)
+            send_news(f, LIST_ITEM(sub, struct subscription, node));
+    }
+}
+
+static bool before_sleep(void *ctx)
+{
+    struct tail *t = ctx;
+    tell_changes(t);
+    read_dirty(t);
+    link_flush(t->link);
+    take_pulse(t);
+    return false;
+}
+
+// ---- the sweep ------------------------------------------------------------------
+
+// Marks up to `count` feeds dirty, those that have waited longest first.
+static void sweep_some(struct tail *t, size_t count)
+{
+    if (count > t->feeds.len)
+        count = t->feeds.len;
+    while (count-- > 0) {
+        struct feed *f = LIST_ITEM(t->sweep.next, struct feed, in_sweep);
+        list_move(&t->sweep, &f->in_sweep);
+        mark_dirty(f);
+    }
+}
+
+static void tick_due(struct deadline *d)
+{
+    struct tail *t = CONTAINER_OF(d, struct tail, tick);
+    size_t sweep_s = (size_t)t->config->sweep_seconds;
+    if (link_is_up(t->link)) {
+        sweep_some(t, (t->feeds.len + sweep_s - 1) / sweep_s);
+        if (++t->tick_count % CLOCK_EVERY_TICKS == 0)
+            ask_time(t);
+    }
+    deadline_arm(&t->ticks, d, t->loop.now_ms);
+}
+
+static void poll_due(struct deadline *d)
+{
+    struct tail *t = CONTAINER_OF(d, struct tail, poll);
+    sweep_some(t, (size_t)t->config->poll_ms * POLLS_PER_MS);
+    arm_poll(t);
+}
+
+// ---- start and stop -------------------------------------------------------------
+
+static char *failed(const char *what)
+{
+    char *text = NULL;
+    CHECK(asprintf(&text, "%s: %s", what, strerror(errno)) >= 0);
+    return text;
+}
+
+static const struct link_events link_events = {
+    .up = link_came_up,
+    .down = link_went_down,
+    .reply = link_replied,
+    .push = link_pushed,
+};
+
+static struct link *make_link(struct tail *t, const char **why)
+{
+    const struct link_options options = {
+        .connect_timeout_ms = t->config->redis_timeout_ms,
+        .reply_timeout_ms = t->config->redis_timeout_ms,
+        .ping_ms = t->config->stale_ms / 3,
+        .backoff_min_ms = 50,
+        .backoff_max_ms = 2000,
+        .input_max = 1024 * MIB,
+        .tracking = true,
+    };
+    return link_new(&t->loop, &t->config->redis_url, &options, &link_events, t, why);
+}
+
+static void *run(void *arg)
+{
+    struct tail *t = arg;
+    prctl(PR_SET_NAME, "bond-tail");
+    link_start(t->link);
+    deadline_arm(&t->ticks, &t->tick, t->loop.now_ms);
+    loop_run(&t->loop);
+    return NULL;
+}
+
+static void init_queue(struct tail *t, struct deadline_queue *q, int64_t after_ms,
+                       void (*due)(struct deadline *))
+{
+    deadline_queue_init(q, after_ms, due);
+    loop_add_queue(&t->loop, q);
+}
+
+static void tail_free(struct tail *t)
+{
+    mailbox_done(&t->mailbox);
+    LIST_EACH (node, &t->sweep) {
+        struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
+        for (struct list *sub; (sub = list_pop(&f->subscriptions));)
+            free(LIST_ITEM(sub, struct subscription, node));
+        f->asked = false;
+        feed_drop(f);
+    }
+    link_free(t->link);
+    loop_done(&t->loop);
+    table_done(&t->feeds);
+    buffer_free(&t->scratch);
+    free(t->asks);
+    free(t);
+}
+
+struct tail *tail_start(const struct config *config, struct pulse *pulse, char **why)
+{
+    struct tail *t = must_alloc(sizeof(*t));
+    *t = (struct tail){ .config = config, .pulse = pulse };
+    table_init(&t->feeds);
+    list_init(&t->dirty);
+    list_init(&t->changed);
+    list_init(&t->sweep);
+    list_init(&t->segments);
+    deadline_init(&t->tick);
+    deadline_init(&t->poll);
+    deadline_init(&t->retry);
+    if (!loop_init(&t->loop) || !mailbox_init(&t->mailbox, take_letter, t) ||
+        !mailbox_open(&t->mailbox, &t->loop)) {
+        *why = failed("cannot make the tail's loop");
+        return NULL; // the process ends
+    }
+    t->loop.before_sleep = before_sleep;
+    t->loop.ctx = t;
+    int64_t ring_ms = config->ring_seconds * MS_PER_S;
+    init_queue(t, &t->ticks, TICK_MS, tick_due);
+    init_queue(t, &t->polls, config->poll_ms, poll_due);
+    init_queue(t, &t->retries, RETRY_MS, retry_due);
+    init_queue(t, &t->trims, ring_ms / SEGMENTS_PER_RING, ring_trim_by_time);
+    init_queue(t, &t->lingers, ring_ms, linger_due);
+
+    const char *link_why = NULL;
+    t->link = make_link(t, &link_why);
+    if (t->link == NULL) {
+        CHECK(asprintf(why, "cannot prepare the link to Redis: %s", link_why) >= 0);
+        return NULL;
+    }
+    int error = pthread_create(&t->thread, NULL, run, t);
+    if (error) {
+        errno = error;
+        *why = failed("cannot start the tail's thread");
+        return NULL;
+    }
+    return t;
+}
+
+struct mailbox *tail_mailbox(struct tail *t)
+{
+    return &t->mailbox;
+}
+
+const struct stats *tail_stats(const struct tail *t)
+{
+    return &t->stats;
+}
+
+void tail_stop(struct tail *t)
+{
+    struct letter *stop = must_alloc(sizeof(*stop));
+    *stop = (struct letter){ .kind = LETTER_STOP };
+    mailbox_post(&t->mailbox, stop);
+    pthread_join(t->thread, NULL);
+    tail_free(t);
+}

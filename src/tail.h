@@ -1,0 +1,25 @@
+// The thread that follows streams in Redis: one link, however many streams.
+//
+// Redis says what changed (CLIENT TRACKING); what changed is dirty; dirty streams
+// are read, each with one `XRANGE key last + COUNT n`. The range is inclusive on
+// purpose: the event that we have must come back first. When it does, nothing was
+// lost between it and the next; when it does not, the stream was trimmed, deleted
+// or went back, and a second look (XINFO STREAM and XRANGE in one MULTI) says
+// which. One check finds every kind of loss, and a read arms the next invalidation.
+//
+// A tail is made and freed by the broker's thread; in between it runs on its own
+// and takes letters.
+#pragma once
+
+#include "config.h"
+#include "letter.h"
+#include "pulse.h"
+#include "stats.h"
+
+struct tail;
+
+// NULL: *why says what failed (a sentence to be freed).
+struct tail *tail_start(const struct config *config, struct pulse *pulse, char **why);
+struct mailbox *tail_mailbox(struct tail *t);
+const struct stats *tail_stats(const struct tail *t);
+void tail_stop(struct tail *t); // stops the thread, waits for its end, frees; all workers ended before

@@ -1,0 +1,286 @@
+"""Redis as people run it: with passwords, users, databases, sockets, TLS, and servers or
+proxies that refuse what the broker would like to use. And how little of Redis it takes."""
+
+import asyncio
+import time
+
+import pytest
+
+from harness import receive, receive_up_to, seconds, until
+
+
+async def delivers(broker, redis, stream, client=None, events=20):
+    """Events before and after the first client, and to a replay."""
+    xadd = (client or redis.client).xadd
+    key = f"stream:{stream}"
+    xadd(key, {"data": "0"})
+    async with broker.connect(stream, from_="first") as ws:
+        for i in range(1, events):
+            xadd(key, {"data": str(i)})
+        assert await receive(ws, events) == [str(i) for i in range(events)]
+
+
+# Ways in.
+
+
+async def test_a_password(start, stream):
+    redis = start.redis(password="p@ss:w/rd")
+    url = f"redis://:p%40ss%3Aw%2Frd@127.0.0.1:{redis.port}/0"
+    broker = start.broker(url)
+    await delivers(broker, redis, stream)
+    assert "p@ss" not in broker.log_text() and "p%40ss" not in broker.log_text()
+
+
+async def test_a_user_with_a_password(start, stream):
+    redis = start.redis()
+    redis.client.execute_command("ACL SETUSER broker on >its-password ~stream:* &* +@all")
+    redis.client.execute_command("ACL SETUSER default off")
+    url = f"redis://broker:its-password@127.0.0.1:{redis.port}"
+    broker = start.broker(url)
+    admin = redis.connect(username="broker", password="its-password")
+    await delivers(broker, redis, stream, client=admin)
+    assert "its-password" not in broker.log_text()
+
+
+async def test_a_user_who_may_only_read_streams(start, stream):
+    redis = start.redis()
+    redis.client.execute_command(
+        "ACL SETUSER reader on >its-password ~stream:* resetchannels"
+        " +@read +@connection +@transaction +@fast -@write -@admin"
+    )
+    broker = start.broker(f"redis://reader:its-password@127.0.0.1:{redis.port}/0")
+    await delivers(broker, redis, stream)
+
+
+async def test_the_password_as_a_parameter(start, stream):
+    redis = start.redis(password="in-the-query")
+    broker = start.broker(f"redis://127.0.0.1:{redis.port}/0?password=in-the-query")
+    await delivers(broker, redis, stream)
+    assert "in-the-query" not in broker.log_text()
+
+
+@pytest.mark.parametrize("spelling", ["/7", "?db=7"])
+async def test_a_database_number(start, stream, spelling):
+    redis = start.redis()
+    broker = start.broker(f"redis://127.0.0.1:{redis.port}{spelling}")
+    redis.publish(stream, "of database 0")
+    await delivers(broker, redis, stream, client=redis.connect(db=7))
+
+
+async def test_a_database_number_survives_a_reconnect(start, stream):
+    redis = start.redis(appendonly=True)
+    broker = start.broker(f"redis://127.0.0.1:{redis.port}/7")
+    async with broker.connect(stream) as ws:
+        redis.restart()
+        redis.publish(stream, "of database 0")
+        redis.connect(db=7).xadd(f"stream:{stream}", {"data": "of database 7"})
+        assert await receive(ws, 1, within=15) == ["of database 7"]
+
+
+async def test_a_unix_socket(start, stream):
+    redis = start.redis(unix=True, password="secret-of-redis")
+    broker = start.broker(f"unix://:secret-of-redis@{redis.socket}?db=3")
+    await delivers(broker, redis, stream, client=redis.connect(db=3))
+    assert "secret-of-redis" not in broker.log_text()
+
+
+async def test_localhost_by_name(start, stream):
+    redis = start.redis()
+    broker = start.broker(f"redis://localhost:{redis.port}/0")
+    await delivers(broker, redis, stream)
+
+
+# TLS.
+
+
+async def test_tls_with_a_private_authority(start, stream, certificates):
+    redis = start.redis(tls=certificates)
+    for host in ("127.0.0.1", "localhost"):
+        broker = start.broker(f"rediss://{host}:{redis.port}/0?ssl_ca_certs={certificates.ca}")
+        await delivers(broker, redis, f"{stream}-{host}")
+
+
+async def stays_away(start, redis, url):
+    """The broker runs, but does not talk to this Redis."""
+    broker = start.broker(url, ready=False)
+    await until(lambda: "certificate" in broker.log_text().lower(), broker.log_text)
+    assert broker.ready() == 503
+    assert redis.others() == []
+
+
+async def test_tls_is_refused_where_the_authority_is_unknown(start, certificates):
+    redis = start.redis(tls=certificates)
+    await stays_away(start, redis, f"rediss://127.0.0.1:{redis.port}/0")
+
+
+async def test_tls_is_refused_where_another_authority_signed(start, certificates):
+    redis = start.redis(tls=certificates)
+    url = f"rediss://127.0.0.1:{redis.port}/0?ssl_ca_certs={certificates.other_ca}"
+    await stays_away(start, redis, url)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_tls_is_refused_where_the_certificate_is_of_another_host(start, certificates, host):
+    redis = start.redis(tls=certificates.wrong_host())
+    url = f"rediss://{host}:{redis.port}/0?ssl_ca_certs={certificates.ca}"
+    await stays_away(start, redis, url)
+
+
+@pytest.mark.parametrize("how", ["ssl_cert_reqs=none", "ssl_check_hostname=false"])
+async def test_tls_checks_can_be_switched_off(start, stream, certificates, how):
+    redis = start.redis(tls=certificates.wrong_host())
+    ca = "" if how.endswith("none") else f"&ssl_ca_certs={certificates.ca}"
+    broker = start.broker(f"rediss://127.0.0.1:{redis.port}/0?{how}{ca}")
+    await delivers(broker, redis, stream)
+
+
+async def test_tls_and_a_large_event(start, stream, certificates):
+    redis = start.redis(tls=certificates)
+    broker = start.broker(f"rediss://127.0.0.1:{redis.port}/0?ssl_ca_certs={certificates.ca}")
+    event = "0123456789abcdef" * (1 << 16)
+    async with broker.connect(stream) as ws:
+        redis.publish_all(stream, [event, "small", event])
+        assert await receive(ws, 3) == [event, "small", event]
+
+
+async def test_tls_survives_a_restart_of_redis(start, stream, certificates):
+    redis = start.redis(tls=certificates, appendonly=True)
+    broker = start.broker(f"rediss://127.0.0.1:{redis.port}/0?ssl_ca_certs={certificates.ca}")
+    async with broker.connect(stream) as ws:
+        redis.restart()
+        redis.publish(stream, "after")
+        assert await receive(ws, 1, within=15) == ["after"]
+
+
+# Servers that refuse.
+
+
+async def test_client_is_refused_by_acl(start, stream):
+    """No CLIENT TRACKING: the broker looks often instead."""
+    redis = start.redis()
+    redis.client.execute_command("ACL SETUSER limited on >pw ~* &* +@all -client")
+    broker = start.broker(f"redis://limited:pw@127.0.0.1:{redis.port}/0")
+    await delivers(broker, redis, stream)
+
+
+async def test_client_is_unknown(start, stream):
+    redis = start.redis_down(config=['rename-command CLIENT ""'])
+    redis.connect = lambda **o: type(redis).connect(redis, client_name=None, **o)
+    redis.start()
+    broker = start.broker(redis)
+    await delivers(broker, redis, stream)
+
+
+async def test_a_server_of_resp_2_only(start, stream):
+    """Redis 5 and many proxies have no HELLO."""
+    redis = start.redis(config=['rename-command HELLO ""'])
+    broker = start.broker(redis)
+    await delivers(broker, redis, stream)
+
+
+async def test_a_server_of_resp_2_only_with_a_password_and_a_database(start, stream):
+    redis = start.redis(password="pw-of-old", config=['rename-command HELLO ""'])
+    broker = start.broker(f"redis://:pw-of-old@127.0.0.1:{redis.port}/5")
+    await delivers(broker, redis, stream, client=redis.connect(db=5))
+
+
+async def test_without_tracking_many_streams_are_looked_at(start, stream):
+    redis = start.redis(config=['rename-command HELLO ""'])
+    broker = start.broker(redis)
+    names = [f"{stream}-{i}" for i in range(50)]
+    sockets = [await broker.connect(name) for name in names]
+    for name in names:
+        redis.publish(name, name)
+    for name, ws in zip(names, sockets):
+        assert await receive(ws, 1) == [name]
+        await ws.close()
+
+
+async def test_without_tracking_a_stream_may_go_back(start, stream):
+    redis = start.redis(config=['rename-command HELLO ""'])
+    broker = start.broker(redis)
+    async with broker.connect(stream) as ws:
+        for top in (300, 200, 100):
+            redis.publish(stream, f"{top}", id=f"{top}-0")
+            assert await receive(ws, 1) == [f"{top}"]
+            redis.delete(stream)
+
+
+# How little of Redis it takes.
+
+
+async def test_at_most_two_connections(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis, BOND_WORKERS=4)
+    sockets = [await broker.connect(f"{stream}-{i % 30}") for i in range(120)]
+    for i in range(30):
+        redis.publish(f"{stream}-{i}", "event")
+    for ws in sockets:
+        assert await receive(ws, 1) == ["event"]
+        assert 1 <= len(redis.others()) <= 2
+    for ws in sockets:
+        await ws.close()
+
+
+async def test_an_event_to_many_clients_is_read_once(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis)
+    sockets = [await broker.connect(stream) for _ in range(50)]
+    redis.publish(stream, "warm")
+    for ws in sockets:
+        await receive(ws, 1)
+    before = redis.calls("xread", "xrange")
+    for i in range(20):
+        redis.publish(stream, f"{i}")
+        assert await receive(sockets[0], 1) == [f"{i}"]
+    reads = redis.calls("xread", "xrange") - before
+    assert reads <= 20 * 3, f"{reads} reads for 20 events"
+    for ws in sockets:
+        await ws.close()
+
+
+async def test_silent_streams_cost_redis_nearly_nothing(start, stream):
+    """With tracking, followed streams that are silent are only swept now and then."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    sockets = [await broker.connect(f"{stream}-{i}") for i in range(200)]
+    before = redis.calls("xread", "xrange", "xinfo", "xinfo|stream")
+    await asyncio.sleep(2)  # the rate is the subject
+    reads = redis.calls("xread", "xrange", "xinfo", "xinfo|stream") - before
+    assert reads <= 2 * 200, f"{reads} reads of 200 silent streams in 2 s"
+    for ws in sockets:
+        await ws.close()
+
+
+async def test_an_event_is_not_kept_waiting(start, stream):
+    """Delivery follows the push, not a sweep."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    async with broker.connect(stream) as ws:
+        delays = []
+        for i in range(50):
+            began = time.monotonic()
+            redis.publish(stream, f"{i}")
+            assert await receive(ws, 1) == [f"{i}"]
+            delays.append(time.monotonic() - began)
+    assert sorted(delays)[25] < seconds(0.05), f"median {sorted(delays)[25]:.3f} s"
+
+
+async def test_streams_without_clients_are_let_go(start, stream):
+    """After a ring's length without a client, Redis hears no more of a stream."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_SECONDS=1)
+    async with broker.connect(stream) as ws:
+        redis.publish(stream, "event")
+        assert await receive(ws, 1) == ["event"]
+
+    def silent():
+        before = redis.calls("xread", "xrange")
+        redis.publish(stream, "to nobody")
+        time.sleep(0.3)
+        return redis.calls("xread", "xrange") == before
+
+    await until(silent, "the broker still reads a stream that nobody listens to", 20)
+    async with broker.connect(stream) as ws:
+        redis.publish(stream, "back")
+        assert await receive_up_to(ws, "back") == ["back"]

@@ -1,0 +1,202 @@
+"""Clients that read slowly or not at all: they fall behind by themselves. slow=close says
+so with 4008, slow=skip goes on with what is still there; others notice nothing."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from harness import is_sanitizer_build, receive, receive_up_to, seconds, ws_path
+from wire import CLOSE, PING, PONG, TEXT, Hangup, RawWs, refusal, upgrade
+
+RING = 512 * 1024
+
+
+def event(i, size):
+    return f'{{"i":{i},"pad":"{"x" * size}"}}'
+
+
+def number(text):
+    return json.loads(text)["i"]
+
+
+async def flood(redis, stream, witness, count, size):
+    """Far more than the ring and the kernel hold, at the witness's pace; the events' ids."""
+    ids = []
+    step = max(1, RING // 8 // size)
+    for at in range(0, count, step):
+        events = [event(i, size) for i in range(at, min(at + step, count))]
+        ids += redis.publish_all(stream, events)
+        assert await receive(witness, len(events)) == events, "the witness was disturbed"
+    return ids
+
+
+def frames_to_the_end(ws):
+    """All whole frames, up to a close frame or the end: (texts, close or None)."""
+    texts = []
+    while True:
+        try:
+            frame = ws.next_frame()
+        except (Hangup, ConnectionResetError):
+            return texts, None
+        if frame.opcode == CLOSE:
+            return texts, (int.from_bytes(frame.payload[:2], "big"), frame.payload[2:].decode())
+        if frame.opcode == PING:
+            ws.frame(PONG, frame.payload)
+        else:
+            assert frame.opcode == TEXT and frame.fin
+            texts.append(frame.payload.decode())
+
+
+@pytest.mark.parametrize("size", [300, 16_000, 300_000])
+async def test_who_stops_reading_is_closed_with_4008(start, stream, size):
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=RING)
+    with RawWs(broker, stream) as slow:
+        async with broker.connect(stream) as witness:
+            ids = await flood(redis, stream, witness, count=12_000_000 // (size + 400), size=size)
+        texts, close = frames_to_the_end(slow)
+        assert slow.buffer == b"", "bytes after the end"
+    assert [number(t) for t in texts] == list(range(len(texts))), "a gap before the close"
+    assert texts == [event(i, size) for i in range(len(texts))], "a frame was corrupted"
+    assert len(texts) < len(ids), "it was not slow: nothing was tested"
+    assert close is not None, "no close frame"
+    code, reason = close
+    assert code == 4008
+    last = ids[len(texts) - 1] if texts else None
+    assert last is None or last in reason, f"{last} is the last it got, but: {reason}"
+    assert len(reason.encode()) <= 123
+
+
+async def test_the_reason_is_enough_to_resume(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=RING)
+    with RawWs(broker, stream) as slow:
+        async with broker.connect(stream) as witness:
+            ids = await flood(redis, stream, witness, count=800, size=16_000)
+            texts, (code, reason) = frames_to_the_end(slow)
+            last = re.search(r"\d+-\d+", reason)[0]
+            assert ids.index(last) == len(texts) - 1
+            async with broker.connect(stream, after=last) as again:
+                redis.publish(stream, "live")
+                got = await receive_up_to(again, "live")
+    assert number(got[-2]) == len(ids) - 1, "the newest event is missing"
+    assert [number(t) for t in got[:-1]] == list(range(number(got[0]), len(ids)))
+
+
+@pytest.mark.parametrize("size", [300, 16_000, 300_000])
+async def test_slow_skip_goes_on_with_what_is_still_there(start, stream, size):
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=RING)
+    with RawWs(broker, stream, slow="skip") as slow:
+        async with broker.connect(stream) as witness:
+            ids = await flood(redis, stream, witness, count=12_000_000 // (size + 400), size=size)
+        texts = [slow.next_text()]
+        while number(texts[-1]) != len(ids) - 1:
+            texts.append(slow.next_text())
+        redis.publish(stream, event(len(ids), 10))
+        texts.append(slow.next_text())
+    got = [number(t) for t in texts]
+    assert all(a < b for a, b in zip(got, got[1:])), "out of order, or twice"
+    assert len(got) < len(ids), "nothing was skipped: nothing was tested"
+    assert texts[:-1] == [event(i, size) for i in got[:-1]], "a frame was corrupted"
+
+
+async def test_slow_close_is_the_default_and_can_be_said(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=RING)
+    with RawWs(broker, stream, slow="close") as slow:
+        async with broker.connect(stream) as witness:
+            await flood(redis, stream, witness, count=800, size=16_000)
+        _, close = frames_to_the_end(slow)
+    assert close and close[0] == 4008
+
+
+@pytest.mark.parametrize("value", ["wait", "CLOSE", "1"])
+def test_another_value_of_slow_is_refused(broker, stream, value):
+    sentence = refusal(upgrade(broker.port, ws_path(stream, slow=value)), 400, "bad_request")
+    assert "slow" in sentence
+
+
+async def test_a_pause_within_the_ring_costs_nothing(start, stream):
+    """Behind, but not too far: every event comes, none is skipped."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=16 * 1024 * 1024)
+    with RawWs(broker, stream) as slow:
+        async with broker.connect(stream) as witness:
+            ids = await flood(redis, stream, witness, count=500, size=16_000)
+        texts = [slow.next_text() for _ in ids]
+    assert texts == [event(i, 16_000) for i in range(500)]
+
+
+async def test_a_client_that_reads_in_sips_gets_whole_frames(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis)
+    with RawWs(broker, stream, rcvbuf=2048) as sipping:
+        sent = [event(i, 5000) for i in range(40)]
+        redis.publish_all(stream, sent)
+        got = b""
+        total = sum(len(e) + 4 for e in sent)
+        while len(got) < total:
+            got += sipping.sock.recv(97)
+        sipping.buffer = got
+        assert [sipping.next_text() for _ in sent] == sent
+
+
+async def test_a_ping_is_answered_even_when_events_are_backed_up(start, stream):
+    """The pong stands between two frames, and is not lost."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=64 * 1024 * 1024)
+    with RawWs(broker, stream) as slow:
+        async with broker.connect(stream) as witness:
+            await flood(redis, stream, witness, count=800, size=16_000)
+        slow.frame(PING, b"are you there?")
+        texts, pongs = [], []
+        while len(texts) < 800 or not pongs:
+            frame = slow.next_frame()
+            (pongs if frame.opcode == PONG else texts).append(frame.payload)
+    assert pongs == [b"are you there?"]
+    assert texts == [event(i, 16_000).encode() for i in range(800)]
+
+
+async def test_a_close_of_a_client_with_events_backed_up(start, stream):
+    """Closing is answered, after what has begun, though the client never read."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=64 * 1024 * 1024)
+    with RawWs(broker, stream) as slow:
+        async with broker.connect(stream) as witness:
+            await flood(redis, stream, witness, count=800, size=16_000)
+        slow.send_close(1000)
+        texts, close = frames_to_the_end(slow)
+    assert close and close[0] == 1000
+    assert texts == [event(i, 16_000) for i in range(len(texts))]
+
+
+async def test_many_stalled_clients_disturb_no_one_and_weigh_nothing(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=RING, BOND_WORKERS=2)
+    stalled = [
+        RawWs(broker, stream, slow="skip" if i % 2 else "close") for i in range(30)
+    ]
+    async with broker.connect(stream) as witness:
+        await flood(redis, stream, witness, count=200, size=16_000)
+        before = broker.memory_kb()
+        async with asyncio.timeout(seconds(30)):
+            await flood(redis, stream, witness, count=2000, size=16_000)
+        grown = broker.memory_kb() - before
+    if not is_sanitizer_build():
+        assert grown < 8 * 1024, f"{grown} KiB more for 32 MiB of events"
+    for ws in stalled:
+        ws.close()
+
+
+async def test_a_stalled_client_of_one_stream_does_not_hold_another(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=RING, BOND_WORKERS=1)
+    with RawWs(broker, stream):
+        async with broker.connect(stream) as witness, broker.connect("other") as other:
+            for round_ in range(10):
+                await flood(redis, stream, witness, count=100, size=16_000)
+                redis.publish("other", f"{round_}")
+                assert await receive(other, 1, within=5) == [f"{round_}"]
