@@ -100,12 +100,12 @@ static bool start_workers(struct broker *b)
     return true;
 }
 
-static void say_started(const struct broker *b, size_t descriptors)
+static void say_listening(const struct broker *b, size_t descriptors)
 {
     const struct config *c = b->config;
     struct buffer redis = { 0 };
     redis_url_show(&c->redis_url, &redis);
-    say(SAY_INFO, "started", SAY_S("version", BOND_VERSION), SAY_S("host", c->host),
+    say(SAY_INFO, "listening", SAY_S("version", BOND_VERSION), SAY_S("host", c->host),
         SAY_I("port", net_port(b->workers[0].listen_fd)), SAY_V("redis", buffer_view(&redis)),
         SAY_I("workers", b->worker_count), SAY_I("max_clients", (int64_t)b->world.max_clients),
         SAY_I("descriptors", (int64_t)descriptors), SAY_I("ring_seconds", c->ring_seconds),
@@ -122,7 +122,7 @@ static bool start(struct broker *b)
     size_t descriptors = raise_descriptor_limit();
     b->worker_count = b->config->workers ? (int)b->config->workers : processors_available();
     b->workers = must_alloc((size_t)b->worker_count * sizeof(*b->workers));
-    b->tail = tail_start(b->config, &b->pulse, &why);
+    b->tail = tail_new(b->config, &b->pulse, &why);
     if (b->tail == NULL)
         return say_why("start_failed", why);
     b->world.config = b->config;
@@ -131,8 +131,8 @@ static bool start(struct broker *b)
     b->world.max_clients = choose_max_clients(b, descriptors);
     if (!start_workers(b))
         return false;
-    say_started(b, descriptors);
-    return true;
+    say_listening(b, descriptors);
+    return tail_start(b->tail, &why) || say_why("start_failed", why);
 }
 
 // ---- stop -----------------------------------------------------------------------
@@ -190,7 +190,6 @@ int broker_run(const struct config *config)
     struct broker b = { .config = config };
     sigset_t signals;
     int number;
-    signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);

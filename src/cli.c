@@ -57,10 +57,10 @@ int cli_token(int argc, char **argv)
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--full") == 0)
             full = true;
-        else if (strcmp(argv[i], "--ttl") == 0) {
-            if (i + 1 == argc || !view_u64(view_of(argv[i + 1]), &ttl_s) || ttl_s > UINT32_MAX)
+        else if (strcmp(argv[i], "--ttl") == 0 || strncmp(argv[i], "--ttl=", 6) == 0) {
+            const char *text = argv[i][5] ? argv[i] + 6 : i + 1 < argc ? argv[++i] : "";
+            if (!view_u64(view_of(text), &ttl_s) || ttl_s > UINT32_MAX)
                 return wrong_usage("--ttl needs a whole number of seconds");
-            i++;
         } else if (stream == NULL && argv[i][0] != '\0' && strncmp(argv[i], "--", 2) != 0)
             stream = argv[i];
         else

@@ -438,7 +438,7 @@ static bool refuse(struct upgrade *u, int status, const char *code, const char *
     http_refuse(&need_extra(u->c)->out, status, code, detail, view_of(extra), u->req->keep_alive);
     stats_add(&all->stats->refused, 1);
     if (say_limited(&limit, all->loop->now_ms, SAY_EVERY_MS, &missed))
-        say(SAY_INFO, "refused", SAY_I("status", status), SAY_S("code", code),
+        say(status == 503 ? SAY_WARN : SAY_INFO, "refused", SAY_I("status", status), SAY_S("code", code),
             SAY_V("stream", buffer_view(&u->id)), SAY_S("detail", detail),
             SAY_I("not_said", (int64_t)missed));
     return false;
@@ -581,6 +581,14 @@ static bool ws_path(struct view path, struct view *raw_id)
     return raw_id->len > 0 && memchr(raw_id->at, '/', raw_id->len) == NULL;
 }
 
+// An answer to HEAD has no body (RFC 9110 s. 9.3.2); `reply` is where it begins.
+static void drop_body(struct buffer *out, size_t reply)
+{
+    const char *end = memmem(out->at + reply, out->len - reply, "\r\n\r\n", 4);
+    CHECK(end != NULL);
+    out->len = (size_t)(end + 4 - out->at);
+}
+
 static void answer(struct client *c, const struct http_request *req)
 {
     struct clients *all = c->all;
@@ -589,6 +597,7 @@ static void answer(struct client *c, const struct http_request *req)
         .draining = all->draining,
     };
     struct buffer *out = &need_extra(c)->out;
+    size_t reply = out->len;
     struct view raw_id;
     if (ws_path(req->path, &raw_id)) {
         if (view_eq(req->method, VIEW("GET")))
@@ -602,6 +611,8 @@ static void answer(struct client *c, const struct http_request *req)
         else
             page_not_found(out, req->keep_alive);
     }
+    if (view_eq(req->method, VIEW("HEAD")))
+        drop_body(out, reply);
 }
 
 static void close_reply(struct client *c, const char *why) // the reply is in `out`

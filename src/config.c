@@ -242,8 +242,6 @@ static char *check(struct config *c)
         return bad;
     c->say_format = (enum say_format)index;
 
-    if (c->event_bytes > c->ring_bytes)
-        c->event_bytes = c->ring_bytes; // what no ring can hold cannot be delivered
     if (c->memory_bytes == 0)
         c->memory_bytes = memory_available() / 2;
     if (c->memory_bytes < c->ring_bytes)

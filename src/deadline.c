@@ -37,12 +37,9 @@ int64_t deadline_queue_next(const struct deadline_queue *q)
     return LIST_ITEM(q->waiting.next, struct deadline, node)->due_ms;
 }
 
-// What falls due now and re-arms itself goes behind `now`, so this ends.
+// What re-arms itself goes behind `now`, so this ends; a queue of 0 ms may not.
 void deadline_queue_run(struct deadline_queue *q, int64_t now_ms)
 {
-    while (deadline_queue_next(q) <= now_ms) {
-        struct deadline *d = LIST_ITEM(list_pop(&q->waiting), struct deadline, node);
-        q->due(d);
-        CHECK(q->after_ms > 0 || !deadline_armed(d));
-    }
+    while (deadline_queue_next(q) <= now_ms)
+        q->due(LIST_ITEM(list_pop(&q->waiting), struct deadline, node));
 }

@@ -1,5 +1,6 @@
 // bond-broker: follows Redis Streams and delivers every event to every WebSocket
 // client. The way of an event: tail.c → segment.c → letter.h → client.c (flush).
+#include <signal.h>
 #include <stdio.h>
 
 #include "broker.h"
@@ -31,6 +32,7 @@ int main(int argc, char **argv)
         { "--version", cli_version }, { "help", cli_help }, { "--help", cli_help },
         { "-h", cli_help },
     };
+    signal(SIGPIPE, SIG_IGN); // a peer that has gone is an errno, to OpenSSL's write(2) too
     for (size_t i = 0; argc > 1 && i < ARRAY_LEN(commands); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 2, argv + 2);

@@ -19,7 +19,7 @@ static char *failed(const char *what, const struct net_options *o, const char *w
     char *text = NULL;
     const char *hint = errno == EADDRINUSE ? "; another program has it: stop that, or set BOND_PORT"
                        : errno == EACCES   ? "; ports below 1024 need root: set BOND_PORT"
-                                           : "";
+                                           : "; BOND_HOST must be an address of this machine";
     CHECK(asprintf(&text, "cannot %s %s port %d: %s%s", what, o->host, o->port, why, hint) >= 0);
     return text;
 }

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "event.h"
+#include "hash.h"
 #include "link.h"
 #include "resp.h"
 #include "table.h"
@@ -31,11 +32,12 @@ struct feed {
     struct table_node by_id;
     struct list subscriptions;
     struct list in_dirty, in_changed, in_sweep; // the tail's lists
-    struct deadline trim;   // armed while the log holds anything
+    struct deadline trim;   // armed while the log holds more than one segment
     struct deadline linger; // armed while nobody listens
 
     struct log log;
     struct eventid last; // the newest id that we have had, or that the stream had before us; 0-0: none
+    uint64_t last_hash;  // of that entry's fields; 0: we have not seen them
     uint64_t added;      // the stream's entries-added when `last` was its newest
     bool added_known;
     bool placed;  // `last` is set: we know where we are
@@ -189,7 +191,7 @@ static void ring_append(struct feed *f, struct item item, struct view head, stru
         list_push(&t->segments, &made->by_age);
         t->ring_bytes += made->size;
         ring_enforce_limits(f);
-        if (!deadline_armed(&f->trim))
+        if (f->log.len > 1 && !deadline_armed(&f->trim))
             deadline_arm(&t->trims, &f->trim, t->loop.now_ms);
     }
     mark_changed(f);
@@ -198,27 +200,33 @@ static void ring_append(struct feed *f, struct item item, struct view head, stru
 // By time a segment leaves when the window has passed since its newest item came:
 // since it came, not since it happened, so that what Redis held back during an
 // outage is not dropped before connected clients have had it. Clients that ask
-// for the window get it by event time (log_seek_time).
+// for the window get it by event time (log_seek_time). The newest segment stays,
+// for from=last.
 static void ring_trim_by_time(struct deadline *d)
 {
     struct feed *f = CONTAINER_OF(d, struct feed, trim);
     struct tail *t = f->tail;
     int64_t before_ms = t->loop.now_ms - t->config->ring_seconds * MS_PER_S;
-    while (f->log.len && log_extent(&f->log, 0)->segment->written_ms <= before_ms)
+    while (f->log.len > 1 && log_extent(&f->log, 0)->segment->written_ms <= before_ms)
         ring_drop_oldest(f);
-    if (f->log.len)
+    if (f->log.len > 1)
         deadline_arm(&t->trims, &f->trim, t->loop.now_ms);
 }
 
-// When an event happened: its id says so, unless ids are no timestamps here. Time
-// does not fall within a log, so that it can be sought by.
+// Ids are timestamps unless someone chose them. Those of the last ten years are.
+static bool is_timestamp(uint64_t ms, int64_t now_ms)
+{
+    const int64_t year_ms = INT64_C(365) * 24 * 3600 * MS_PER_S;
+    return ms <= (uint64_t)now_ms && ms > (uint64_t)(now_ms - 10 * year_ms);
+}
+
+// When an event happened: its id says so; where ids are no timestamps, when it
+// came, or "long ago" for what was there before us. Time does not fall within a
+// log, so that it can be sought by.
 static int64_t event_time(const struct feed *f, struct eventid id)
 {
     int64_t now_ms = redis_now_ms(f->tail);
-    const int64_t day_ms = 24 * 3600 * MS_PER_S;
-    int64_t time_ms = now_ms;
-    if (id.ms <= INT64_MAX && (int64_t)id.ms > now_ms - day_ms && (int64_t)id.ms < now_ms)
-        time_ms = (int64_t)id.ms;
+    int64_t time_ms = is_timestamp(id.ms, now_ms) ? (int64_t)id.ms : f->placed ? now_ms : 0;
     if (f->log.len) {
         int64_t newest_ms = log_item(&f->log, f->log.end_seq - 1)->time_ms;
         if (newest_ms > time_ms)
@@ -257,9 +265,8 @@ static bool had_before(const struct feed *f, struct eventid id)
         eventid_cmp(log_item(&f->log, seq)->id, id) == 0)
         return true;
     int64_t now_ms = redis_now_ms(f->tail);
-    const int64_t year_ms = INT64_C(365) * 24 * 3600 * MS_PER_S;
     int64_t window_ms = f->tail->config->ring_seconds * MS_PER_S;
-    return id.ms < (uint64_t)(now_ms - window_ms) && id.ms > (uint64_t)(now_ms - 10 * year_ms);
+    return is_timestamp(id.ms, now_ms - window_ms);
 }
 
 // An entry is [id, [field, value, …]]. Null instead of the fields: deleted since.
@@ -393,8 +400,10 @@ static struct taken take_entries(struct feed *f, struct resp_reader *r,
             resp_skip(r, &fields);
             continue;
         }
+        const char *body = r->at;
         take_entry(f, id, r, &fields);
         f->last = id;
+        f->last_hash = hash_table_hash((struct view){ body, (size_t)(r->at - body) });
         taken.fresh++;
     }
     return taken;
@@ -438,6 +447,7 @@ static void reset_feed(struct feed *f, const char *why)
     // stream (a failover, an old snapshot); while it stood, the stream is a new one.
     f->sift = f->unsure;
     f->last = (struct eventid){ 0 };
+    f->last_hash = 0;
     f->added_known = false;
     f->check = true;
     mark_dirty(f);
@@ -450,6 +460,7 @@ struct stream_info {
     bool has_entries;
     uint64_t length, added;
     bool added_known;
+    struct view last_entry; // as it came; at == NULL: there is none
 };
 
 static bool error_is(const struct resp_node *node, struct view code)
@@ -469,10 +480,14 @@ static struct stream_info read_info(struct resp_reader *r, const struct resp_nod
         return info;
     info.known = info.exists = true;
     for (size_t i = 0; i + 1 < map->count; i += 2) {
-        if (!resp_next(r, &name) || !resp_next(r, &value))
+        if (!resp_next(r, &name))
+            break;
+        const char *before = r->at;
+        if (!resp_next(r, &value))
             break;
         struct resp_reader children = *r;
         resp_skip(r, &value);
+        bool is_entry = value.type == RESP_ARRAY && value.count == 2;
         if (view_eq(name.text, VIEW("length"))) {
             info.length = (uint64_t)value.integer;
         } else if (view_eq(name.text, VIEW("entries-added"))) {
@@ -482,8 +497,10 @@ static struct stream_info read_info(struct resp_reader *r, const struct resp_nod
             eventid_parse(value.text, &info.last_generated);
         } else if (view_eq(name.text, VIEW("first-entry"))) {
             struct resp_node id;
-            info.has_entries = value.type == RESP_ARRAY && value.count > 0 &&
-                               resp_next(&children, &id) && eventid_parse(id.text, &info.first);
+            info.has_entries =
+                is_entry && resp_next(&children, &id) && eventid_parse(id.text, &info.first);
+        } else if (view_eq(name.text, VIEW("last-entry")) && is_entry) {
+            info.last_entry = (struct view){ before, (size_t)(r->at - before) };
         }
     }
     return info;
@@ -504,8 +521,7 @@ static void say_trimmed(struct feed *f, int64_t missed)
 static bool explain_loss(struct feed *f, const struct stream_info *info)
 {
     if (!info->exists) {
-        if (eventid_cmp(f->last, (struct eventid){ 0 }) != 0)
-            reset_feed(f, "the stream was deleted");
+        reset_feed(f, "it was deleted");
         return false;
     }
     if (eventid_cmp(info->last_generated, f->last) < 0) {
@@ -539,75 +555,83 @@ static bool explain_loss(struct feed *f, const struct stream_info *info)
     return true;
 }
 
-// The first look at a stream: the entries of the window, and where it stands.
+// The first look at a stream: the entries of the window, and where it stands. When
+// the window is empty the newest entry is taken all the same, for from=last.
 static struct taken place_feed(struct feed *f, const struct stream_info *info,
                                struct resp_reader *r, const struct resp_node *entries)
 {
-    struct taken taken = take_entries(f, r, entries);
+    struct taken taken = { 0 };
+    if (entries->count == 0 && info->last_entry.at) {
+        struct resp_node newest = { .type = RESP_ARRAY, .count = 1 };
+        struct resp_reader reader = resp_open(info->last_entry);
+        take_entries(f, &reader, &newest);
+    } else {
+        taken = take_entries(f, r, entries);
+    }
     f->placed = true;
-    if (info->exists && taken.entries < READ_COUNT &&
-        eventid_cmp(info->last_generated, f->last) > 0)
-        f->last = info->last_generated; // the window is empty, or its end was deleted
     return taken;
 }
 
-static struct eventid first_id(struct resp_reader r, const struct resp_node *entries)
-{
-    struct resp_node entry, id_node;
-    struct eventid id = { 0 };
-    if (entries->count > 0 && resp_next(&r, &entry) && entry.count == 2 && resp_next(&r, &id_node))
-        eventid_parse(id_node.text, &id);
-    return id;
-}
+// The range begins with the event that we had last, and nothing is missing behind
+// it; or that event is gone; or another one bears its id: a stream that is deleted
+// and created again within a millisecond gives the same id twice.
+enum place { HERE, GONE, ANOTHER };
 
-// The range begins with the event that we had last: nothing is missing between.
-static bool is_where_we_are(const struct feed *f, struct resp_reader r,
-                            const struct resp_node *entries)
+static enum place find_place(const struct feed *f, struct resp_reader r,
+                             const struct resp_node *entries)
 {
-    const struct eventid none = { 0 };
-    return eventid_cmp(f->last, none) == 0 || eventid_cmp(first_id(r, entries), f->last) == 0;
+    struct resp_node entry, id_node, fields;
+    struct eventid id;
+    if (f->last.ms == 0 && f->last.seq == 0)
+        return HERE;
+    if (entries->count == 0 || !resp_next(&r, &entry) || entry.count != 2 ||
+        !resp_next(&r, &id_node) || !eventid_parse(id_node.text, &id) ||
+        eventid_cmp(id, f->last) != 0 || !resp_next(&r, &fields))
+        return GONE;
+    const char *body = r.at;
+    resp_skip(&r, &fields);
+    uint64_t hash = hash_table_hash((struct view){ body, (size_t)(r.at - body) });
+    return f->last_hash == 0 || f->last_hash == hash ? HERE : ANOTHER;
 }
 
 static void take_range(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
 {
-    if (!f->placed) { // XINFO is refused here
-        f->placed = true;
-    } else if (!is_where_we_are(f, *r, entries) && !f->tail->cannot_check) {
+    enum place place = f->placed ? find_place(f, *r, entries) : HERE;
+    f->placed = true; // at once, where XINFO is refused
+    if (place == ANOTHER) {
+        reset_feed(f, "it was deleted and created again");
+    } else if (place == GONE && !f->tail->cannot_check) {
         f->check = true;
         mark_dirty(f);
-        return;
+    } else {
+        struct taken taken = take_entries(f, r, entries);
+        f->added += taken.fresh;
+        finish_read(f, taken);
     }
-    struct taken taken = take_entries(f, r, entries);
-    f->added += taken.fresh;
-    finish_read(f, taken);
 }
 
 static void take_check(struct feed *f, struct resp_reader *r, const struct stream_info *info,
                        const struct resp_node *entries)
 {
+    enum place place = f->placed ? find_place(f, *r, entries) : HERE;
     struct taken taken;
     f->check = false;
-    if (!f->placed) {
-        taken = place_feed(f, info, r, entries);
-    } else {
-        if (!is_where_we_are(f, *r, entries) && !explain_loss(f, info)) {
-            if (!f->check) // nothing there, and nothing to read
-                caught_up(f);
-            return;
-        }
-        taken = take_entries(f, r, entries);
-        if (taken.entries == 0 && eventid_cmp(info->last_generated, f->last) > 0)
-            f->last = info->last_generated;
+    if (place == ANOTHER) {
+        reset_feed(f, "it was deleted and created again");
+        return;
     }
-    // Only at the end of the stream is entries-added the count at `last`.
-    f->added_known = info->added_known && taken.entries < READ_COUNT;
-    f->added = info->added;
-    if (!f->added_known && info->added_known)
-        f->check = true; // it will be at the next page's end
-    if (!info->exists) {
-        f->added_known = true; // a stream that is not there has had none
-        f->added = 0;
-    }
+    if (place == GONE && !explain_loss(f, info))
+        return;
+    taken = f->placed ? take_entries(f, r, entries) : place_feed(f, info, r, entries);
+    if (taken.entries == 0 && eventid_cmp(info->last_generated, f->last) > 0)
+        f->last = info->last_generated; // its newest entries were deleted
+
+    // entries-added is the count at `last` only when that is the stream's end; else
+    // the last page will tell. A stream that is not there has had none.
+    bool at_end = taken.entries < READ_COUNT;
+    f->added = info->exists ? info->added : 0;
+    f->added_known = at_end && (info->added_known || !info->exists);
+    f->check = !at_end && info->added_known;
     finish_read(f, taken);
 }
 
@@ -1137,7 +1161,7 @@ static void tail_free(struct tail *t)
     free(t);
 }
 
-struct tail *tail_start(const struct config *config, struct pulse *pulse, char **why)
+struct tail *tail_new(const struct config *config, struct pulse *pulse, char **why)
 {
     struct tail *t = must_alloc(sizeof(*t));
     *t = (struct tail){ .config = config, .pulse = pulse };
@@ -1152,7 +1176,7 @@ struct tail *tail_start(const struct config *config, struct pulse *pulse, char *
     if (!loop_init(&t->loop) || !mailbox_init(&t->mailbox, take_letter, t) ||
         !mailbox_open(&t->mailbox, &t->loop)) {
         *why = failed("cannot make the tail's loop");
-        return NULL; // the process ends
+        return NULL;
     }
     t->loop.before_sleep = before_sleep;
     t->loop.ctx = t;
@@ -1166,16 +1190,18 @@ struct tail *tail_start(const struct config *config, struct pulse *pulse, char *
     const char *link_why = NULL;
     t->link = make_link(t, &link_why);
     if (t->link == NULL) {
-        CHECK(asprintf(why, "cannot prepare the link to Redis: %s", link_why) >= 0);
-        return NULL;
-    }
-    int error = pthread_create(&t->thread, NULL, run, t);
-    if (error) {
-        errno = error;
-        *why = failed("cannot start the tail's thread");
+        CHECK(asprintf(why, "the link to Redis (REDIS_URL) cannot be prepared: %s", link_why) >= 0);
         return NULL;
     }
     return t;
+}
+
+bool tail_start(struct tail *t, char **why)
+{
+    errno = pthread_create(&t->thread, NULL, run, t);
+    if (errno)
+        *why = failed("cannot start the tail's thread");
+    return errno == 0;
 }
 
 struct mailbox *tail_mailbox(struct tail *t)

@@ -18,8 +18,10 @@
 
 struct tail;
 
-// NULL: *why says what failed (a sentence to be freed).
-struct tail *tail_start(const struct config *config, struct pulse *pulse, char **why);
+// Prepares a tail; tail_start starts its thread. NULL or false: *why says what failed
+// (a sentence to be freed), and the process is to end.
+struct tail *tail_new(const struct config *config, struct pulse *pulse, char **why);
+bool tail_start(struct tail *t, char **why);
 struct mailbox *tail_mailbox(struct tail *t);
 const struct stats *tail_stats(const struct tail *t);
-void tail_stop(struct tail *t); // stops the thread, waits for its end, frees; all workers ended before
+void tail_stop(struct tail *t); // stops the thread, waits for its end, frees; the workers have ended

@@ -89,37 +89,28 @@ enum token_verdict token_verify(struct view token, struct view stream_id,
 
 const char *token_verdict_name(enum token_verdict verdict)
 {
-    switch (verdict) {
-    case TOKEN_OK:
-        return "ok";
-    case TOKEN_MISSING:
-        return "token_missing";
-    case TOKEN_MALFORMED:
-        return "token_malformed";
-    case TOKEN_INVALID:
-        return "token_invalid";
-    case TOKEN_EXPIRED:
-        return "token_expired";
-    }
-    CHECK(!"a verdict");
+    static const char *const names[] = {
+        [TOKEN_OK] = "ok",
+        [TOKEN_MISSING] = "token_missing",
+        [TOKEN_MALFORMED] = "token_malformed",
+        [TOKEN_INVALID] = "token_invalid",
+        [TOKEN_EXPIRED] = "token_expired",
+    };
+    return names[verdict];
 }
 
 const char *token_verdict_sentence(enum token_verdict verdict)
 {
-    switch (verdict) {
-    case TOKEN_OK:
-        return "The token is valid for this stream.";
-    case TOKEN_MISSING:
-        return "No token was given: add ?token=, or an Authorization: Bearer header.";
-    case TOKEN_MALFORMED:
-        return "The token is not of the form <expiry>.<signature>: check that it was copied whole.";
-    case TOKEN_INVALID:
-        return "The token was signed for another stream or with another secret: "
-               "ask the Bond API for a new one.";
-    case TOKEN_EXPIRED:
-        return "The token has expired: ask the Bond API for a new one.";
-    }
-    CHECK(!"a verdict");
+    static const char *const sentences[] = {
+        [TOKEN_OK] = "The token is valid for this stream.",
+        [TOKEN_MISSING] = "No token was given: add ?token=, or an Authorization: Bearer header.",
+        [TOKEN_MALFORMED] = "The token is not of the form <expiry>.<signature>: "
+                            "check that it was copied whole.",
+        [TOKEN_INVALID] = "The token was signed for another stream or with another secret: "
+                          "ask the Bond API for a new one.",
+        [TOKEN_EXPIRED] = "The token has expired: ask the Bond API for a new one.",
+    };
+    return sentences[verdict];
 }
 
 size_t token_mint(struct view stream_id, struct view secret, int64_t expiry_s, bool full,

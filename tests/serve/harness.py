@@ -503,7 +503,8 @@ class Broker:
         return self
 
     def _listens(self):
-        assert self.process.poll() is None, (
+        self.ended = self.process.poll() is not None
+        assert not self.ended, (
             f"the broker ended with {self.process.returncode}:\n" + self.log_text()
         )
         return self.port_kept.answers()

@@ -34,7 +34,7 @@ def test_token_with_the_whole_signature(stream):
 
 
 def test_token_options_in_any_order(stream):
-    result = run_cli("token", "--full", "--ttl=60", stream, BOND_SECRET=SECRET)
+    result = run_cli("token", "--full", "--ttl", "60", stream, BOND_SECRET=SECRET)
     assert result.returncode == 0, result.stderr
     expiry, signature = result.stdout.strip().split(".")
     assert signature == sign(stream, expiry)
