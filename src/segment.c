@@ -9,9 +9,9 @@ static size_t footprint(const struct segment *s)
 
 struct segment *segment_new(size_t size, size_t payload)
 {
-    size_t least = payload + sizeof(struct item);
-    if (least > SEGMENT_BYTES_MAX)
+    if (payload > SEGMENT_BYTES_MAX - sizeof(struct item) || size > SEGMENT_BYTES_MAX)
         return NULL;
+    size_t least = payload + sizeof(struct item);
     if (size < least)
         size = least;
     size = (size + 7) & ~(size_t)7; // the index lies at the end, aligned

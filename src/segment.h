@@ -43,7 +43,7 @@ struct segment {
 #define SEGMENT_BYTES_MAX ((size_t)1 << 31) // offsets are 32 bits
 
 // Room for at least `payload` bytes in one item. One reference, the caller's. The
-// tail thread; NULL when memory is out or payload is beyond SEGMENT_BYTES_MAX.
+// tail thread; NULL when memory is out, or it would be beyond SEGMENT_BYTES_MAX.
 struct segment *segment_new(size_t size, size_t payload);
 struct segment *segment_ref(struct segment *s); // any thread that holds one
 void segment_unref(struct segment *s);          // any thread

@@ -543,7 +543,7 @@ static bool explain_loss(struct feed *f, const struct stream_info *info)
         return true; // we had all that is gone
     if (f->added_known && info->added_known) {
         if (info->added < f->added + info->length) {
-            reset_feed(f, "it was deleted and created again");
+            reset_feed(f, "it holds more than was added to it since");
             return false;
         }
         uint64_t missed = info->added - f->added - info->length;
@@ -599,7 +599,7 @@ static void take_range(struct feed *f, struct resp_reader *r, const struct resp_
     enum place place = f->placed ? find_place(f, *r, entries) : HERE;
     f->placed = true; // at once, where XINFO is refused
     if (place == ANOTHER) {
-        reset_feed(f, "it was deleted and created again");
+        reset_feed(f, "another event bears the last id");
     } else if (place == GONE && !f->tail->cannot_check) {
         f->check = true;
         mark_dirty(f);
@@ -617,7 +617,7 @@ static void take_check(struct feed *f, struct resp_reader *r, const struct strea
     struct taken taken;
     f->check = false;
     if (place == ANOTHER) {
-        reset_feed(f, "it was deleted and created again");
+        reset_feed(f, "another event bears the last id");
         return;
     }
     if (place == GONE && !explain_loss(f, info))
@@ -851,15 +851,13 @@ static void link_pushed(void *ctx, struct view push)
     }
 }
 
+// The link pings when it hears nothing, three times in stale_ms, so silence is
+// trouble.
 static void take_pulse(struct tail *t)
 {
     if (!link_is_up(t->link) || t->troubled)
         return; // what was said last runs out by itself
-    int64_t since_ms = t->loop.now_ms - link_waiting_ms(t->link);
-    int64_t heard_ms = link_heard_ms(t->link);
-    if (heard_ms > since_ms)
-        since_ms = heard_ms;
-    atomic_store_explicit(&t->pulse->readable_until_ms, since_ms + t->config->stale_ms,
+    atomic_store_explicit(&t->pulse->readable_until_ms, link_heard_ms(t->link) + t->config->stale_ms,
                           memory_order_relaxed);
 }
 

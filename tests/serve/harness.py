@@ -649,20 +649,20 @@ async def close_of(ws, within=10):
 class Publisher:
     """Publishes numbered events from a thread of its own, and keeps what Redis
     acknowledged: `with Publisher(redis, stream): …`. With rate=None at full speed,
-    `batch` events a round trip."""
+    `batch` events a round trip. The first number follows `behind`."""
 
-    def __init__(self, redis, stream, rate=None, batch=20, port=None, pad=0):
-        self.client = redis.connect(**({"port": port} if port else {}))
-        self.stream, self.rate, self.batch, self.pad = stream, rate, batch, pad
+    def __init__(self, redis, stream, rate=None, batch=20, behind=0):
+        self.client = redis.connect()
+        self.stream, self.rate, self.batch = stream, rate, batch
         self.acknowledged = []
         self.failures = 0
-        self.number = 0
+        self.number = behind
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _next_event(self):
         self.number += 1
-        return json.dumps({"n": self.number, "pad": "x" * self.pad})
+        return json.dumps({"n": self.number})
 
     def _run(self):
         while not self.stopping.is_set():

@@ -511,8 +511,7 @@ async def test_failover_under_load(start, stream):
         promote(replica)
         primary.kill()
         proxy.switch(replica.port)
-        with Publisher(replica, stream, rate=500) as second:
-            second.number = publisher.number
+        with Publisher(replica, stream, rate=500, behind=publisher.number) as second:
             await until(lambda: len(second.acknowledged) > 300, "no progress")
             sent = sent + second.stop()
         replica.publish(stream, "end")

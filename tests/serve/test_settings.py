@@ -230,8 +230,8 @@ async def test_settings_of_the_api_change_nothing(start, stream):
 def test_the_start_says_what_runs(start):
     redis = start.redis(password="redis-password-71")
     broker = start.broker(redis, BOND_WORKERS=2)
-    started = broker.wait_log("event=started")
-    assert started["port"] == str(broker.port)
+    listening = broker.wait_log("event=listening")
+    assert listening["port"] == str(broker.port)
     text = broker.log_text()
     assert f"127.0.0.1:{redis.port}" in text
     assert "redis-password-71" not in text
@@ -250,7 +250,7 @@ def test_log_lines_have_a_time_a_level_and_an_event(start):
 def test_the_log_as_json(start):
     broker = start.broker(start.redis(), BOND_LOG_FORMAT="json")
     lines = [json.loads(line) for line in broker.log_text().splitlines()]
-    assert any(line["event"] == "started" for line in lines)
+    assert any(line["event"] == "listening" for line in lines)
     assert all({"ts", "level", "event"} <= set(line) for line in lines)
 
 
