@@ -32,7 +32,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 CPPFLAGS += -D_GNU_SOURCE -DBOND_VERSION='"$(VERSION)"' -Isrc
 CFLAGS   ?= -g
 STD      := -std=gnu17
-LDLIBS   := -lssl -lcrypto -ldeflate -lpthread -lm
+LDLIBS   := -lssl -lcrypto -lz -ljansson -lpthread -lm
 
 # A flavour is one way to compile everything: its compiler, its flags for
 # compiling and linking, its directory. Objects live in build/obj/<flavour>.
@@ -93,11 +93,11 @@ $$(DIR_$1)/bond-broker: $$(OBJ_$1)/src/main.o $$(DIR_$1)/libbond.a
 
 $$(DIR_$1)/unit/%: $$(OBJ_$1)/tests/unit/%.o $$(DIR_$1)/libbond.a
 	@mkdir -p $$(@D)
-	@$$(CC_$1) $$(CFLAGS) $$(CF_$1) $$(LDFLAGS) $$(LF_$1) -o $$@ $$^ -lcmocka -ljansson $$(LDLIBS)
+	@$$(CC_$1) $$(CFLAGS) $$(CF_$1) $$(LDFLAGS) $$(LF_$1) -o $$@ $$^ -lcmocka $$(LDLIBS)
 
 $$(DIR_$1)/model/%: $$(OBJ_$1)/tests/model/%.o $$(DIR_$1)/libbond.a
 	@mkdir -p $$(@D)
-	@$$(CC_$1) $$(CFLAGS) $$(CF_$1) $$(LDFLAGS) $$(LF_$1) -o $$@ $$^ -lcmocka -ljansson $$(LDLIBS)
+	@$$(CC_$1) $$(CFLAGS) $$(CF_$1) $$(LDFLAGS) $$(LF_$1) -o $$@ $$^ -lcmocka $$(LDLIBS)
 
 # All of a flavour that the tests need.
 compile-$1: $$(DIR_$1)/bond-broker $$(UNITS:tests/%.c=$$(DIR_$1)/%)
@@ -136,8 +136,19 @@ unit serve asan tsan:
 fuzz: ## each fuzz harness for FUZZ_SECONDS (60)
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) tools/test fuzz
 
-bench: ## measure (bench/README.md)
-	@bench/run
+# ---------------------------------------------------------------- bench
+
+$(BUILD)/bond-bench: $(patsubst %.c,$(OBJ_release)/%.o,$(wildcard bench/*.c)) $(BUILD)/libbond.a
+	@echo "  ld $@"
+	@$(CC) $(CFLAGS) $(CF_release) $(LDFLAGS) $(LF_release) -o $@ $^ $(LDLIBS)
+
+-include $(wildcard $(OBJ_release)/bench/*.d)
+compile-release: $(BUILD)/bond-bench
+
+bench: ## measure: all scenarios, or SCENARIOS="fanout-1k latency" (bench/README.md)
+	@tools/deps build run
+	@$(MAKE) --no-print-directory $(BUILD)/bond-broker $(BUILD)/bond-bench
+	@bench/run $(SCENARIOS)
 
 # ---------------------------------------------------------------- code hygiene
 

@@ -19,14 +19,16 @@ struct options {
     struct probe server, redis;
     // how many
     size_t clients, streams, processes, sources, in_flight, stalled;
-    int rcvbuf; // of the client sockets, in bytes; 0: the kernel's choice
+    int read_every_us; // the clients read so often; 0: when something comes
+    int rcvbuf;        // of the client sockets, in bytes; 0: the kernel's choice
     bool compress;
     // what
-    size_t size;         // bytes of an event
-    double rate;         // events a second, over all streams
-    size_t burst;        // so many are due at once
-    size_t prefill;      // events of each stream that are there before the first client
-    bool replay;         // the clients ask for those, and nothing else comes
+    size_t size;    // bytes of an event
+    double rate;    // events a second, over all streams
+    size_t burst;   // so many are due at once
+    size_t prefill; // events of each stream that are there before the first client
+    size_t maxlen;  // of a stream in Redis, about
+    bool replay;    // the clients ask for those, and nothing else comes
     double warmup_s, duration_s, settle_s, limit_s;
     int load_cpu, floor_cpu;
     bool json;
@@ -57,11 +59,11 @@ static inline int64_t due_of(const struct options *o, int64_t start_ns, uint64_t
 
 struct tally {
     _Alignas(64) atomic_ullong connected, refused, closed;
-    atomic_ullong delivered, bytes;
-    atomic_ullong lost;      // numbers that were passed over, or had not come at the end
-    atomic_ullong late;      // a number again, or after a higher one
-    atomic_ullong malformed; // not a WebSocket frame, or a message without a number
-    atomic_ullong deflated;  // clients whose handshake agreed on compression
+    atomic_ullong delivered, bytes, reads;
+    atomic_ullong lost;            // numbers that were passed over, or had not come at the end
+    atomic_ullong late;            // a number again, or after a higher one
+    atomic_ullong malformed;       // not a WebSocket frame, or a message without a number
+    atomic_ullong deflated;        // clients whose handshake agreed on compression
     atomic_int status, close_code; // the last refusal's and close's, to be shown
     struct histogram latency;
 };

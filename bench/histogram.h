@@ -8,7 +8,7 @@
 
 #define HISTOGRAM_STEP_BITS 10
 #define HISTOGRAM_VALUE_BITS 37
-#define HISTOGRAM_SLOTS \
+#define HISTOGRAM_SLOTS                                                                            \
     (((size_t)HISTOGRAM_VALUE_BITS - HISTOGRAM_STEP_BITS + 1) << HISTOGRAM_STEP_BITS)
 
 struct histogram {

@@ -12,19 +12,22 @@
 #define LEVEL_LEN 19 // [64211.52,0.01342],
 #define LEVELS 4096
 
-static char levels[LEVELS * LEVEL_LEN + 1];
+static char levels[LEVELS * LEVEL_LEN];
 static pthread_once_t levels_made = PTHREAD_ONCE_INIT;
 
 // A random walk of prices, the same in each run.
 static void make_levels(void)
 {
     uint64_t random = 1;
-    int cents = 6421152;
+    unsigned cents = 6421152;
     for (size_t i = 0; i < LEVELS; i++) {
+        char level[64];
         random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        cents += (int)(random >> 60) - 7;
-        snprintf(levels + i * LEVEL_LEN, LEVEL_LEN + 1, "[%05d.%02d,0.%05d],", cents / 100 % 100000,
-                 cents % 100, (int)(random >> 40) % 100000);
+        cents += (unsigned)(random >> 60) - 7;
+        int len = snprintf(level, sizeof(level), "[%05u.%02u,0.%05u],", cents / 100 % 100000,
+                           cents % 100, (unsigned)(random >> 40) % 100000);
+        CHECK(len == LEVEL_LEN);
+        memcpy(levels + i * LEVEL_LEN, level, LEVEL_LEN);
     }
 }
 
@@ -64,7 +67,8 @@ void stamp_write(struct stamp stamp, char *out, size_t size)
     size_t room = size - HEAD_LEN - open.len - pad.len - end.len;
     size_t count = room / LEVEL_LEN;
     for (size_t i = 0; i < count; i++)
-        at = put(at, (struct view){ levels + (stamp.number * 7 + i) % LEVELS * LEVEL_LEN, LEVEL_LEN });
+        at = put(at,
+                 (struct view){ levels + (stamp.number * 7 + i) % LEVELS * LEVEL_LEN, LEVEL_LEN });
     if (count)
         at--; // no comma behind the last
     at = put(at, pad);

@@ -55,9 +55,9 @@ static size_t raise_descriptor_limit(void)
     return limit.rlim_cur == RLIM_INFINITY ? 1u << 30 : (size_t)limit.rlim_cur;
 }
 
-static size_t choose_max_clients(const struct broker *b, size_t descriptors)
+static size_t choose_max_clients(const struct broker *b, size_t descriptors, int workers)
 {
-    size_t kept = DESCRIPTORS_KEPT + DESCRIPTORS_PER_WORKER * (size_t)b->worker_count;
+    size_t kept = DESCRIPTORS_KEPT + DESCRIPTORS_PER_WORKER * (size_t)workers;
     size_t possible = descriptors > kept ? descriptors - kept : 1;
     size_t wanted = (size_t)b->config->max_clients;
     if (wanted > possible)
@@ -76,7 +76,8 @@ static bool say_why(const char *event, char *why)
     return false;
 }
 
-static bool start_workers(struct broker *b)
+// Prepares the workers; they are as many as b->worker_count says then.
+static bool make_workers(struct broker *b, int count)
 {
     struct net_options net = {
         .host = b->config->host,
@@ -85,18 +86,17 @@ static bool start_workers(struct broker *b)
         .user_timeout_ms = (b->config->ping_seconds + b->config->pong_seconds) * MS_PER_S,
     };
     char *why = NULL;
-    for (int i = 0; i < b->worker_count; i++) {
+    b->workers = must_alloc((size_t)count * sizeof(*b->workers));
+    while (b->worker_count < count) {
         int fd = net_listen(&net, &why);
         if (fd < 0)
             return say_why("listen_failed", why);
         net.sole = false; // the others share it with us
         net.port = net_port(fd);
-        if (!worker_init(&b->workers[i], i, &b->world, fd, &why))
+        if (!worker_init(&b->workers[b->worker_count], b->worker_count, &b->world, fd, &why))
             return say_why("start_failed", why);
+        b->worker_count++;
     }
-    for (int i = 0; i < b->worker_count; i++)
-        if (!worker_start(&b->workers[i], &why))
-            return say_why("start_failed", why);
     return true;
 }
 
@@ -120,18 +120,20 @@ static bool start(struct broker *b)
 {
     char *why = NULL;
     size_t descriptors = raise_descriptor_limit();
-    b->worker_count = b->config->workers ? (int)b->config->workers : processors_available();
-    b->workers = must_alloc((size_t)b->worker_count * sizeof(*b->workers));
+    int workers = b->config->workers ? (int)b->config->workers : processors_available();
     b->tail = tail_new(b->config, &b->pulse, &why);
     if (b->tail == NULL)
         return say_why("start_failed", why);
     b->world.config = b->config;
     b->world.pulse = &b->pulse;
     b->world.tail = tail_mailbox(b->tail);
-    b->world.max_clients = choose_max_clients(b, descriptors);
-    if (!start_workers(b))
+    b->world.max_clients = choose_max_clients(b, descriptors, workers);
+    if (!make_workers(b, workers))
         return false;
     say_listening(b, descriptors);
+    for (int i = 0; i < workers; i++)
+        if (!worker_start(&b->workers[i], &why))
+            return say_why("start_failed", why);
     return tail_start(b->tail, &why) || say_why("start_failed", why);
 }
 
@@ -174,10 +176,18 @@ static void say_stopped(const struct broker *b)
 static void stop(struct broker *b)
 {
     for_each_worker(b, worker_join);
-    say_stopped(b);
-    tail_stop(b->tail);
+    if (b->tail)
+        tail_stop(b->tail);
     for_each_worker(b, worker_done);
     free(b->workers);
+    door_done(&b->world.door);
+}
+
+static int give_up(struct broker *b)
+{
+    for_each_worker(b, worker_stop);
+    stop(b);
+    return 1;
 }
 
 static const char *signal_name(int number)
@@ -195,8 +205,9 @@ int broker_run(const struct config *config)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); // threads inherit it: only we take them
 
+    door_init(&b.world.door);
     if (!start(&b))
-        return 1;
+        return give_up(&b);
     CHECK(sigwait(&signals, &number) == 0);
     say(SAY_INFO, "draining", SAY_S("signal", signal_name(number)),
         SAY_I("clients", (int64_t)atomic_load(&b.world.clients)),
@@ -211,6 +222,8 @@ int broker_run(const struct config *config)
             break;
         }
     }
+    for_each_worker(&b, worker_join);
+    say_stopped(&b);
     stop(&b);
     return 0;
 }

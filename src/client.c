@@ -1,37 +1,60 @@
 #include "client.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "deflate.h"
+#include "form.h"
+#include "history.h"
 #include "http.h"
-#include "page.h"
+#include "seek.h"
 #include "token.h"
-#include "utf8.h"
 #include "ws.h"
 
 #define INPUT_MAX (16 * KIB)        // read at once
 #define FLUSH_BYTES_MAX (256 * KIB) // written at once to one client: the others' turn comes
 #define FLUSH_PIECES 16
 #define OUTPUT_MAX (64 * KIB)       // replies that pile up before we stop reading requests
-#define MESSAGE_MAX (64 * KIB)      // of a client's message
+#define MESSAGE_MAX (64 * KIB)      // of a client's message, as sent and as inflated
+#define AUTH_MAX (4 * KIB)          // of a message that may renew a token
+#define HISTORY_BYTES_MAX (4 * MIB)
+#define HOLD_MS 1000
 #define JOIN_MS 1000
-#define SAY_EVERY_MS 1000
+#define LOOK_MS 250
+#define COMMENT_MS 15000 // between comments that keep a quiet event stream open
+#define EXPIRING_S 30
+#define RECONNECT_MIN_MS 100
+#define RECONNECT_SPREAD_MS 5000
 
 // What most clients do not need most of the time; made when needed, dropped when
 // all of it is empty.
 struct extra {
-    struct buffer in;   // a request head that is not whole; early bytes while JOINING
-    struct buffer out;  // bytes that must leave before anything else, whole frames
-    struct buffer pong; // the newest pong's frame, not in `out` yet
-    struct buffer handshake; // the 101 reply, until the client is let in
+    struct buffer in;      // a request head that is not whole; early bytes while JOINING
+    struct buffer out;     // bytes that must leave before anything else, whole frames
+    struct buffer notices; // messages of ours that go before the cursor's next event
+    struct buffer pong;    // the newest pong's frame, not in `out` yet
+    struct buffer handshake; // goes out when the client is let in
+    struct buffer message; // what has come of a message that we look into
     struct ws_reader reader;
     struct start start; // where a waiting client wants to begin
+    uint64_t live_seq;  // a replay ends here
+    uint64_t limit;     // of a history
+    struct in6_addr address; // of a client that is held
+    size_t ending_at;   // its place in all->ending
     bool starting;      // `start` is still needed
-    bool ping;          // a ping is to be sent
+    bool greeted;       // `hello` has been said
+    bool replaying;     // `live` is still to be said
+    bool history;       // it wants a history, not the stream
+    bool keep_alive;    // after the history
+    bool ping;          // a ping or comment is to be sent
     bool confirmed;     // the stream was read again for an `after` ahead of what we knew
+    bool ending;        // it is in all->ending
+    bool told_expiring;
 };
 
 static struct extra *need_extra(struct client *c)
@@ -43,15 +66,29 @@ static struct extra *need_extra(struct client *c)
     return c->extra;
 }
 
+static void forget_ending(struct client *c)
+{
+    struct clients *all = c->all;
+    if (c->extra == NULL || !c->extra->ending)
+        return;
+    struct client *last = all->ending[--all->ending_len];
+    all->ending[c->extra->ending_at] = last;
+    last->extra->ending_at = c->extra->ending_at;
+    c->extra->ending = false;
+}
+
 static void free_extra(struct client *c)
 {
     struct extra *x = c->extra;
     if (x == NULL)
         return;
+    forget_ending(c);
     buffer_free(&x->in);
     buffer_free(&x->out);
+    buffer_free(&x->notices);
     buffer_free(&x->pong);
     buffer_free(&x->handshake);
+    buffer_free(&x->message);
     free(x);
     c->extra = NULL;
 }
@@ -59,18 +96,33 @@ static void free_extra(struct client *c)
 static void drop_extra_if_idle(struct client *c)
 {
     struct extra *x = c->extra;
-    if (x && !x->in.len && !x->out.len && !x->pong.len && !x->handshake.len && !x->ping &&
-        !x->starting && ws_reader_idle(&x->reader))
+    if (x && !x->in.len && !x->out.len && !x->notices.len && !x->pong.len && !x->handshake.len &&
+        !x->message.len && !x->ping && !x->starting && !x->replaying && !x->ending &&
+        ws_reader_idle(&x->reader))
         free_extra(c);
 }
 
 static void flush(struct client *c);
 static void take_frames(struct client *c, char *at, size_t len);
+static void take_requests(struct client *c);
 
 // ---- states ---------------------------------------------------------------------
 
+static bool is_sse(const struct client *c)
+{
+    return c->stream && c->stream->form == FORM_SSE;
+}
+
+static bool tells(const struct client *c) // its format has messages besides events
+{
+    return c->stream && form_tells(c->stream->form);
+}
+
 static void leave_stream(struct client *c)
 {
+    if (c->visitor)
+        door_leave(c->all->door, c->visitor);
+    c->visitor = NULL;
     if (c->stream == NULL)
         return;
     list_remove(&c->node);
@@ -82,26 +134,31 @@ static void leave_stream(struct client *c)
 // The one place where a client's state changes; `why` is for the log.
 static void enter(struct client *c, enum client_state state, const char *why)
 {
-    static const char *const names[] = { "head", "joining", "open", "closing", "dead" };
+    static const char *const names[] = { "head", "held", "joining", "open", "closing", "dead" };
     struct clients *all = c->all;
+    int64_t now_ms = all->loop->now_ms;
     if (say_enabled(SAY_DEBUG))
         say(SAY_DEBUG, "client", SAY_I("fd", c->fd), SAY_S("state", names[state]), SAY_S("why", why));
-    c->state = state;
+    c->state = (uint8_t)state;
     switch (state) {
     case CLIENT_HEAD:
         list_move(&all->lobby, &c->node);
-        deadline_arm(&all->heads, &c->deadline, all->loop->now_ms);
+        deadline_arm(&all->heads, &c->deadline, now_ms);
+        break;
+    case CLIENT_HELD:
+        deadline_arm(&all->holds, &c->deadline, now_ms);
         break;
     case CLIENT_JOINING:
-        deadline_arm(&all->joins, &c->deadline, all->loop->now_ms);
+        deadline_arm(&all->joins, &c->deadline, now_ms);
         break;
     case CLIENT_OPEN:
-        deadline_arm(&all->pings, &c->deadline, all->loop->now_ms);
+        deadline_arm(is_sse(c) ? &all->comments : &all->pings, &c->deadline, now_ms);
         break;
     case CLIENT_CLOSING:
         leave_stream(c);
+        forget_ending(c);
         list_move(&all->leaving, &c->node);
-        deadline_arm(&all->closings, &c->deadline, all->loop->now_ms);
+        deadline_arm(&all->closings, &c->deadline, now_ms);
         break;
     case CLIENT_DEAD:
         leave_stream(c);
@@ -117,6 +174,8 @@ static void die(struct client *c, const char *why)
 {
     if (c->state == CLIENT_DEAD)
         return;
+    if (c->state == CLIENT_HELD)
+        door_slow_done(c->all->door, c->extra->address);
     enter(c, CLIENT_DEAD, why);
     close(c->fd); // leaves epoll by itself
     c->fd = -1;
@@ -134,11 +193,87 @@ static void reap(struct clients *all)
 
 static void set_interest(struct client *c, uint32_t events)
 {
-    if (c->interest == events)
+    if (c->interest == events || c->state == CLIENT_DEAD)
         return;
     c->interest = (uint8_t)events;
     if (!loop_rewatch(c->all->loop, c->fd, &c->watch, events))
         die(c, "epoll refused");
+}
+
+// ---- what the broker says of itself ---------------------------------------------
+
+static struct buffer *empty_text(struct client *c)
+{
+    c->all->text.len = 0;
+    return &c->all->text;
+}
+
+// A notice goes out before the next event that the cursor stands at.
+static void add_notice(struct client *c, const char *name, const struct buffer *json)
+{
+    form_notice(c->stream->form, name, buffer_view(json), &need_extra(c)->notices);
+}
+
+static void tell_gap(struct client *c, const struct gap *gap)
+{
+    struct buffer *text = empty_text(c);
+    notice_gap(text, stream_id(c->stream), gap);
+    add_notice(c, "gap", text);
+}
+
+static void tell_source(struct client *c)
+{
+    struct buffer *text = empty_text(c);
+    const struct clients *all = c->all;
+    c->told_stale = stream_is_stale(c->stream);
+    int64_t heard_ms = atomic_load(&all->pulse->readable_until_ms) - all->config->stale_ms;
+    if (c->told_stale)
+        notice_source_stale(text, heard_ms > 0 && heard_ms < all->loop->now_ms
+                                      ? all->loop->now_ms - heard_ms
+                                      : 0);
+    else
+        notice_source_ok(text);
+    add_notice(c, "source", text);
+}
+
+// Everything there was when the client came has been sent.
+static void tell_live(struct client *c)
+{
+    const struct stream *s = c->stream;
+    struct buffer *text = empty_text(c);
+    struct eventid last = seek_event_id_before(&s->log, c->cursor.seq);
+    if (last.ms == 0 && last.seq == 0)
+        last = s->last;
+    notice_live(text, stream_id(s), last);
+    add_notice(c, "live", text);
+    c->extra->replaying = false;
+}
+
+static void tell_expiring(struct client *c, int64_t in_s)
+{
+    struct buffer *text = empty_text(c);
+    notice_expiring(text, in_s);
+    add_notice(c, "expiring", text);
+}
+
+static void say_hello(struct client *c, int64_t window_ms)
+{
+    const struct stream *s = c->stream;
+    struct buffer *text = empty_text(c);
+    struct eventid first = seek_event_id(&s->log, log_seek_time(&s->log, window_ms));
+    notice_hello(text, stream_id(s), first, s->last, c->all->config->ring_seconds);
+    form_notice(s->form, "hello", buffer_view(text), &need_extra(c)->out);
+    c->extra->greeted = true;
+}
+
+// Reconnects are spread over some seconds, so that a new broker is not hit by all
+// at once.
+static int64_t reconnect_ms(void)
+{
+    uint16_t random = 0;
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+        random = 0;
+    return RECONNECT_MIN_MS + random % RECONNECT_SPREAD_MS;
 }
 
 // ---- closing --------------------------------------------------------------------
@@ -153,66 +288,135 @@ static void finish_frame(struct client *c)
     c->cursor = (struct cursor){ .seq = c->cursor.seq + 1 };
 }
 
-// Sends a close frame behind whatever frame is under way, then no more. The peer
-// answers, or is cut when its deadline is due.
-static void close_with(struct client *c, int code, struct view reason, const char *why)
+static struct eventid last_id_sent(const struct client *c)
 {
-    if (c->state != CLIENT_OPEN)
-        return;
-    uint8_t frame[2 + WS_CONTROL_MAX];
+    return c->waiting ? (struct eventid){ 0 } : seek_event_id_before(&c->stream->log, c->cursor.seq);
+}
+
+static void add_goodbye(struct client *c, int code, struct view reason, int64_t wait_ms)
+{
+    struct buffer *text = empty_text(c);
+    notice_closing(text, code, reason, last_id_sent(c), wait_ms);
+    form_notice(c->stream->form, "closing", buffer_view(text), &c->extra->out);
+}
+
+// Ends an OPEN client behind whatever frame is under way, with a goodbye where its
+// format has one, and a close frame. The peer answers, or is cut when its deadline
+// is due. wait_ms: when it is to come back.
+static void close_gently(struct client *c, int code, struct view reason, int64_t wait_ms)
+{
+    struct extra *x = need_extra(c);
     if (!c->waiting)
         finish_frame(c);
-    struct extra *x = need_extra(c);
+    buffer_add_view(&x->out, buffer_view(&x->notices));
+    x->notices.len = 0;
     if (x->pong.len)
         buffer_add_view(&x->out, buffer_view(&x->pong));
     x->pong.len = 0;
-    x->ping = false;
-    buffer_add(&x->out, frame, ws_close(frame, code, reason));
+    x->ping = x->replaying = false;
+    if (is_sse(c)) {
+        buffer_printf(&x->out, "retry: %lld\n\n", (long long)wait_ms);
+    } else {
+        if (tells(c) && wait_ms >= 0)
+            add_goodbye(c, code, reason, wait_ms);
+        uint8_t frame[2 + WS_CONTROL_MAX];
+        buffer_add(&x->out, frame, ws_close(frame, code, reason));
+    }
+}
+
+static void close_open(struct client *c, int code, struct view reason, int64_t wait_ms, const char *why)
+{
+    if (c->state != CLIENT_OPEN)
+        return;
+    close_gently(c, code, reason, wait_ms);
     enter(c, CLIENT_CLOSING, why);
     flush(c);
 }
 
-// Ids and numbers of a client that has not had what is leaving the ring.
+static void close_with(struct client *c, int code, struct view reason, const char *why)
+{
+    close_open(c, code, reason, reconnect_ms(), why);
+}
+
+static void close_for_drain(struct client *c)
+{
+    char reason[WS_REASON_MAX + 1];
+    int64_t wait_ms = reconnect_ms();
+    snprintf(reason, sizeof(reason), "the broker is going away: reconnect in %lld ms",
+             (long long)wait_ms);
+    close_open(c, WS_CLOSE_GOING_AWAY, view_of(reason), wait_ms, "drain");
+}
+
+// The client has not had what is leaving the ring. slow=skip goes on behind it.
 static void fall_behind(struct client *c, uint64_t first_seq)
 {
     struct stats *stats = c->all->stats;
-    uint64_t missed = first_seq - c->cursor.seq - (c->cursor.skip ? 1 : 0);
-    char last[EVENTID_MAX + 1] = "none";
-    if (c->cursor.skip || c->cursor.seq > c->stream->log.first_seq)
-        eventid_format(log_item(&c->stream->log, c->cursor.seq - (c->cursor.skip ? 0 : 1))->id, last);
+    const struct log *l = &c->stream->log;
     finish_frame(c);
+    uint64_t until = first_seq < l->end_seq ? first_seq : l->end_seq;
+    bool exact = until == first_seq && !seek_has_gaps(l, c->cursor.seq, until);
+    struct gap gap = {
+        .reason = GAP_SLOW,
+        .after = seek_event_id_before(l, c->cursor.seq),
+        .before = seek_event_id(l, until),
+        .missed = exact ? seek_count_events(l, c->cursor.seq, until)
+                        : (int64_t)(first_seq - c->cursor.seq),
+    };
     if (c->slow_skip) {
-        stats_add(&stats->skipped_behind, missed);
+        stats_add(&stats->skipped_behind, (uint64_t)gap.missed);
+        if (!exact)
+            gap.missed = MISSED_UNKNOWN;
+        if (tells(c))
+            tell_gap(c, &gap);
         c->cursor = (struct cursor){ .seq = first_seq };
         return;
     }
-    char reason[WS_REASON_MAX + 1];
-    snprintf(reason, sizeof(reason), "fell behind: last id %s, %llu events missed", last,
-             (unsigned long long)missed);
+    char after[EVENTID_MAX + 1], reason[WS_REASON_MAX + 1];
+    eventid_format(gap.after, after);
+    snprintf(reason, sizeof(reason), "fell behind: last id %s, %lld events missed", after,
+             (long long)gap.missed);
     stats_add(&stats->fell_behind, 1);
     close_with(c, WS_CLOSE_BEHIND, view_of(reason), "fell behind");
 }
 
 // ---- sending --------------------------------------------------------------------
 
-// Pings and pongs go between frames; a frame under way is finished first, so they
-// are never lost behind a backlog.
-static void queue_control(struct client *c)
+static void queue_ping(struct client *c)
 {
     struct extra *x = c->extra;
-    if (x == NULL || c->state != CLIENT_OPEN || (!x->ping && !x->pong.len))
+    x->ping = false;
+    if (is_sse(c)) {
+        buffer_add_view(&x->out, VIEW(":\n\n"));
+        deadline_arm(&c->all->comments, &c->deadline, c->all->loop->now_ms);
+        return;
+    }
+    uint8_t frame[2 + WS_CONTROL_MAX];
+    buffer_add(&x->out, frame, ws_control(frame, WS_PING, VIEW("")));
+    c->pinged = true;
+    deadline_arm(&c->all->pongs, &c->deadline, c->all->loop->now_ms);
+}
+
+// Pings, pongs and notices go between frames; a frame under way is finished first,
+// so they are never lost behind a backlog.
+static void queue_control(struct client *c)
+{
+    if (c->state != CLIENT_OPEN)
+        return;
+    if (tells(c) && c->told_stale != stream_is_stale(c->stream))
+        tell_source(c);
+    struct extra *x = c->extra;
+    if (x && x->replaying && !c->waiting && c->cursor.seq >= x->live_seq && c->cursor.skip == 0)
+        tell_live(c);
+    if (x == NULL || (!x->ping && !x->pong.len && !x->notices.len))
         return;
     if (!c->waiting)
         finish_frame(c);
-    if (x->ping) {
-        uint8_t frame[2 + WS_CONTROL_MAX];
-        buffer_add(&x->out, frame, ws_control(frame, WS_PING, VIEW("")));
-        x->ping = false;
-        c->pinged = true;
-        deadline_arm(&c->all->pongs, &c->deadline, c->all->loop->now_ms);
-    }
+    if (x->ping)
+        queue_ping(c);
     buffer_add_view(&x->out, buffer_view(&x->pong));
     x->pong.len = 0;
+    buffer_add_view(&x->out, buffer_view(&x->notices));
+    x->notices.len = 0;
 }
 
 static bool has_log(const struct client *c)
@@ -251,10 +455,11 @@ static void account(struct client *c, size_t sent)
     }
 }
 
-// Writes what is due, at most FLUSH_BYTES_MAX: control bytes, then what the cursor
-// has not seen. Leaves the client in the list that says what it waits for. It
-// never frees the client.
-static void flush(struct client *c)
+enum written { WROTE_ALL, WROTE_SOME, WROTE_AND_DIED };
+
+// One write: control bytes, then what the cursor has not seen, up to where the
+// replay ends.
+static enum written write_once(struct client *c)
 {
     struct iovec pieces[FLUSH_PIECES];
     size_t count = 0, total = 0;
@@ -265,26 +470,39 @@ static void flush(struct client *c)
         pieces[count++] = (struct iovec){ c->extra->out.at, total };
     }
     if (has_log(c)) {
+        const struct log *l = &c->stream->log;
         size_t more = FLUSH_PIECES - count;
-        size_t bytes = log_gather(&c->stream->log, c->cursor, FLUSH_BYTES_MAX, pieces + count, &more);
+        uint64_t until = c->extra && c->extra->replaying ? c->extra->live_seq : l->end_seq;
+        size_t bytes = log_gather(l, c->cursor, until, FLUSH_BYTES_MAX, pieces + count, &more);
         if (bytes == 0) // what cannot be told in this format
-            c->cursor = log_advance(&c->stream->log, c->cursor, 0);
+            c->cursor = log_advance(l, c->cursor, 0);
         total += bytes;
         count += more;
     }
-
-    bool blocked = false;
-    if (total > 0) {
-        ssize_t n = write_pieces(c->fd, pieces, count);
-        if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            die(c, strerror(errno));
-            return;
-        }
-        blocked = n < (ssize_t)total;
-        if (n > 0)
-            account(c, (size_t)n);
+    if (total == 0)
+        return WROTE_ALL;
+    ssize_t n = write_pieces(c->fd, pieces, count);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        die(c, strerror(errno));
+        return WROTE_AND_DIED;
     }
+    if (n > 0)
+        account(c, (size_t)n);
+    return n < (ssize_t)total ? WROTE_SOME : WROTE_ALL;
+}
 
+// Writes what is due, at most FLUSH_BYTES_MAX, and leaves the client in the list
+// that says what it waits for. It never frees the client.
+static void flush(struct client *c)
+{
+    enum written written = write_once(c);
+    if (written == WROTE_ALL && c->extra && c->extra->replaying && has_log(c) &&
+        c->cursor.seq >= c->extra->live_seq)
+        written = write_once(c); // `live`
+    if (written == WROTE_AND_DIED)
+        return;
+
+    bool blocked = written == WROTE_SOME;
     if (has_log(c)) {
         struct stream *s = c->stream;
         list_move(blocked ? &s->blocked : is_even(c) ? &s->idle : &s->ready, &c->node);
@@ -299,13 +517,7 @@ static void flush(struct client *c)
     if (c->state == CLIENT_CLOSING && !blocked)
         shutdown(c->fd, SHUT_WR); // the peer reads to the end, then closes
     if (c->going_away && has_log(c) && !blocked && is_even(c))
-        close_with(c, WS_CLOSE_GOING_AWAY, VIEW("the broker is going away"), "drain");
-}
-
-static void queue_ping(struct client *c)
-{
-    need_extra(c)->ping = true;
-    flush(c);
+        close_for_drain(c);
 }
 
 static void queue_pong(struct client *c, struct view payload)
@@ -316,41 +528,81 @@ static void queue_pong(struct client *c, struct view payload)
     buffer_add(pong, frame, ws_control(frame, WS_PONG, payload));
 }
 
+// ---- tokens that end while their clients stay -----------------------------------
+
+// Its token ends within the time until we look again, so that each second counts.
+static void watch_expiry(struct client *c)
+{
+    struct clients *all = c->all;
+    const struct config *config = all->config;
+    int64_t soon_s = EXPIRING_S + config->ping_seconds + config->pong_seconds + COMMENT_MS / MS_PER_S;
+    if (c->expiry_s == 0 || c->expiry_s - clock_wall_ms() / MS_PER_S > soon_s ||
+        (c->extra && c->extra->ending))
+        return;
+    if (all->ending_len == all->ending_cap) {
+        all->ending_cap = all->ending_cap ? all->ending_cap * 2 : 64;
+        all->ending = realloc(all->ending, all->ending_cap * sizeof(struct client *));
+        CHECK(all->ending != NULL);
+    }
+    struct extra *x = need_extra(c);
+    x->ending = true;
+    x->told_expiring = false;
+    x->ending_at = all->ending_len;
+    all->ending[all->ending_len++] = c;
+}
+
+static void look_at_expiry(struct client *c, int64_t now_ms)
+{
+    int64_t left_ms = c->expiry_s * MS_PER_S - now_ms;
+    if (left_ms < 0) {
+        close_open(c, WS_CLOSE_EXPIRED, VIEW("the token has expired"), RECONNECT_MIN_MS, "token expired");
+    } else if (left_ms <= EXPIRING_S * MS_PER_S && !c->extra->told_expiring) {
+        c->extra->told_expiring = true;
+        if (tells(c) && !is_sse(c)) {
+            tell_expiring(c, left_ms / MS_PER_S);
+            flush(c);
+        }
+    }
+}
+
+// {"type":"auth","token":T} from a client of the envelope: T takes the old token's
+// place. The answer is `expiring`, with the time that is left now, whether T was
+// taken or not.
+static void renew(struct client *c, struct view message)
+{
+    struct clients *all = c->all;
+    json_t *json = json_loadb(message.at, message.len, JSON_REJECT_DUPLICATES, NULL);
+    const char *type = json_string_value(json_object_get(json, "type"));
+    const char *token = json_string_value(json_object_get(json, "token"));
+    if (type && token && strcmp(type, "auth") == 0) {
+        struct view secrets[ADMISSION_SECRETS];
+        int64_t expiry_s = 0, now_ms = clock_wall_ms();
+        admission_secrets(all->config, secrets);
+        enum token_verdict verdict = token_verify(view_of(token), stream_id(c->stream), secrets,
+                                                  ADMISSION_SECRETS, now_ms, &expiry_s);
+        say(SAY_INFO, "token_renewal", SAY_V("stream", stream_id(c->stream)),
+            SAY_S("verdict", token_verdict_name(verdict)));
+        if (verdict == TOKEN_OK) {
+            c->expiry_s = expiry_s;
+            forget_ending(c);
+            watch_expiry(c);
+        }
+        tell_expiring(c, c->expiry_s - now_ms / MS_PER_S);
+        flush(c);
+    }
+    json_decref(json);
+}
+
 // ---- joining a stream -----------------------------------------------------------
 
-static int64_t redis_now_ms(const struct clients *all)
+int64_t clients_redis_now_ms(const struct clients *all)
 {
     return clock_wall_ms() + pulse_skew_ms(all->pulse);
 }
 
-static uint64_t newest_event(const struct log *l)
+static int64_t window_start_ms(const struct clients *all)
 {
-    for (uint64_t seq = l->end_seq; seq > l->first_seq; seq--)
-        if (log_item(l, seq - 1)->kind == ITEM_EVENT)
-            return seq - 1;
-    return l->end_seq;
-}
-
-// Where the client begins; never before the window, whatever memory still holds.
-static uint64_t start_seq(const struct clients *all, const struct stream *s, const struct start *start)
-{
-    const struct log *l = &s->log;
-    int64_t window_ms = redis_now_ms(all) - all->config->ring_seconds * MS_PER_S;
-    uint64_t first = log_seek_time(l, window_ms);
-    uint64_t seq = l->end_seq;
-    switch (start->kind) {
-    case START_LIVE: return l->end_seq;
-    case START_LAST: return newest_event(l);
-    case START_FIRST: return first;
-    case START_TIME: seq = log_seek_time(l, start->at_ms); break;
-    case START_ID: seq = log_seek_id(l, start->id); break;
-    case START_AFTER:
-        // Ahead of all that the stream ever had: it is not the stream that the
-        // client knew. All of this one is new to it.
-        seq = eventid_cmp(start->id, s->last) > 0 ? first : log_seek_after(l, start->id);
-        break;
-    }
-    return seq > first ? seq : first;
+    return clients_redis_now_ms(all) - all->config->ring_seconds * MS_PER_S;
 }
 
 static void let_in(struct client *c)
@@ -361,6 +613,43 @@ static void let_in(struct client *c)
     buffer_free(&x->handshake);
     stats_add(&c->all->stats->upgraded, 1);
     enter(c, CLIENT_OPEN, "let in");
+    watch_expiry(c);
+}
+
+static void set_cursor(struct client *c)
+{
+    struct extra *x = c->extra;
+    struct stream *s = c->stream;
+    int64_t window_ms = window_start_ms(c->all);
+    struct seek_place place = seek_start(&s->log, &s->floor, s->last, &x->start, window_ms);
+    c->cursor = (struct cursor){ .seq = place.seq };
+    x->starting = c->waiting = false;
+    if (!tells(c))
+        return;
+    x->replaying = true;
+    x->live_seq = s->log.end_seq;
+    if (!is_sse(c) && !x->greeted)
+        say_hello(c, window_ms);
+    if (place.has_gap)
+        tell_gap(c, &place.gap);
+}
+
+static void send_history(struct client *c)
+{
+    struct extra *x = c->extra;
+    struct stream *s = c->stream;
+    struct buffer body = { 0 };
+    struct seek_place place =
+        seek_start(&s->log, &s->floor, s->last, &x->start, window_start_ms(c->all));
+    history_write(&body, &s->log, stream_id(s), place.seq, x->limit, HISTORY_BYTES_MAX, !place.has_gap);
+    http_reply(&x->out, 200, VIEW("application/json"), buffer_view(&body), buffer_view(&x->handshake),
+               x->keep_alive);
+    buffer_free(&body);
+    buffer_free(&x->handshake);
+    x->starting = false;
+    leave_stream(c);
+    enter(c, x->keep_alive ? CLIENT_HEAD : CLIENT_CLOSING, "history");
+    flush(c);
 }
 
 // The stream is primed: set the cursor. An `after` that is ahead of what we know
@@ -375,11 +664,13 @@ static void begin(struct client *c)
         stream_refresh(s);
         return;
     }
-    c->cursor = (struct cursor){ .seq = start_seq(c->all, s, &x->start) };
-    x->starting = false;
-    c->waiting = false;
+    if (x->history) {
+        send_history(c);
+        return;
+    }
     if (c->state == CLIENT_JOINING)
         let_in(c);
+    set_cursor(c);
 
     struct buffer early = x->in;
     x->in = (struct buffer){ 0 };
@@ -391,13 +682,23 @@ static void begin(struct client *c)
         drop_extra_if_idle(c);
 }
 
-static void join(struct client *c, struct view stream_id)
+void client_join(struct client *c, const struct admission *a, struct view handshake,
+                 struct visitor *visitor)
 {
-    struct stream *s = streams_find(c->all->streams, stream_id);
+    struct stream *s = streams_find(c->all->streams, a->form, buffer_view(&a->id));
+    struct extra *x = need_extra(c);
     stream_join(s);
     c->stream = s;
+    c->visitor = visitor;
     c->waiting = true;
-    c->extra->starting = true;
+    c->slow_skip = a->slow_skip;
+    c->expiry_s = c->all->config->expire_live ? a->expiry_s : 0;
+    x->start = a->start;
+    x->starting = true;
+    x->confirmed = x->greeted = false;
+    x->history = a->route == ROUTE_HISTORY;
+    x->limit = a->limit;
+    buffer_add_view(&x->handshake, handshake);
     list_move(&s->waiting, &c->node);
     enter(c, CLIENT_JOINING, "request");
     if (s->primed)
@@ -405,214 +706,32 @@ static void join(struct client *c, struct view stream_id)
 }
 
 // Redis did not answer in time. The client comes in and waits inside; what is
-// published from now on it will get, by the time of the events.
+// published from now on it will get, by the time of the events. A history cannot
+// wait.
 static void join_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
-    struct start *start = &c->extra->start;
-    if (start->kind == START_LIVE)
-        *start = (struct start){ .kind = START_TIME, .at_ms = redis_now_ms(c->all) };
+    struct extra *x = c->extra;
+    if (x->history) {
+        http_refuse(&x->out, 503, "unavailable", "Redis cannot be read",
+                    VIEW("Retry-After: 1\r\n"), false);
+        enter(c, CLIENT_CLOSING, "Redis cannot be read");
+        flush(c);
+        return;
+    }
+    if (x->start.kind == START_LIVE)
+        x->start = (struct start){ .kind = START_TIME, .at_ms = clients_redis_now_ms(c->all) };
     let_in(c);
+    if (tells(c) && !is_sse(c))
+        say_hello(c, window_start_ms(c->all)); // knowing nothing yet
     flush(c);
 }
 
 // ---- requests -------------------------------------------------------------------
 
-struct upgrade {
-    struct client *c;
-    const struct http_request *req;
-    struct buffer id;    // the stream id, decoded
-    struct buffer token; // decoded
-    char accept[WS_ACCEPT_LEN];
-    bool bond_v1; // offered
-};
-
-// Every refusal of a request for a stream goes through here: a reply with its
-// code, a counter, a log line (rate-limited; a bad client comes back).
-static bool refuse(struct upgrade *u, int status, const char *code, const char *detail,
-                   const char *extra)
+struct buffer *client_reply(struct client *c)
 {
-    static struct say_limit limit;
-    struct clients *all = u->c->all;
-    uint64_t missed;
-    http_refuse(&need_extra(u->c)->out, status, code, detail, view_of(extra), u->req->keep_alive);
-    stats_add(&all->stats->refused, 1);
-    if (say_limited(&limit, all->loop->now_ms, SAY_EVERY_MS, &missed))
-        say(status == 503 ? SAY_WARN : SAY_INFO, "refused", SAY_I("status", status), SAY_S("code", code),
-            SAY_V("stream", buffer_view(&u->id)), SAY_S("detail", detail),
-            SAY_I("not_said", (int64_t)missed));
-    return false;
-}
-
-static void decode(struct buffer *out, struct view raw, bool plus_is_space, bool *ok)
-{
-    buffer_reserve(out, raw.len + 1);
-    ptrdiff_t len = http_unescape(raw, plus_is_space, out->at);
-    *ok = len >= 0;
-    out->len = len < 0 ? 0 : (size_t)len;
-}
-
-// The decoded parameter; an absent one is empty.
-static bool query_value(const struct http_request *req, const char *name, struct buffer *out)
-{
-    struct view raw;
-    bool ok = true;
-    out->len = 0;
-    if (http_query(req->query, name, &raw))
-        decode(out, raw, true, &ok);
-    return ok;
-}
-
-static bool check_handshake(struct upgrade *u)
-{
-    const struct http_request *req = u->req;
-    if (!http_header_has(req, "Connection", "upgrade") || !http_header_has(req, "Upgrade", "websocket"))
-        return refuse(u, 426, "upgrade_required", "this is a WebSocket address: connect with ws:// or wss://",
-                      "Upgrade: websocket\r\nConnection: Upgrade\r\n");
-    if (!view_eq(http_header(req, "Sec-WebSocket-Version"), VIEW("13")))
-        return refuse(u, 426, "upgrade_required", "only version 13 of the WebSocket protocol is spoken here",
-                      "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
-    if (req->minor < 1 || req->has_body || !ws_accept_key(http_header(req, "Sec-WebSocket-Key"), u->accept))
-        return refuse(u, 400, "bad_request",
-                      "a WebSocket handshake is an HTTP/1.1 GET with a Sec-WebSocket-Key of 16 bytes in base64", "");
-    return true;
-}
-
-static bool check_capacity(struct upgrade *u)
-{
-    struct clients *all = u->c->all;
-    if (all->draining)
-        return refuse(u, 503, "unavailable", "the broker is shutting down", "Retry-After: 1\r\n");
-    if (atomic_load_explicit(all->total, memory_order_relaxed) > all->max)
-        return refuse(u, 503, "unavailable", "the broker has as many clients as it can serve",
-                      "Retry-After: 5\r\n");
-    return true;
-}
-
-// The token, from the first place that has one: ?token=, Authorization: Bearer,
-// the sub-protocol offer bond.token.<token>.
-static bool find_token(struct upgrade *u)
-{
-    const struct http_request *req = u->req;
-    struct view element, bearer = http_header(req, "Authorization");
-    struct http_list cursor = { 0 };
-    bool ok = query_value(req, "token", &u->token);
-    if (ok && u->token.len == 0 && bearer.len > 7 &&
-        view_eq_nocase((struct view){ bearer.at, 7 }, VIEW("Bearer ")))
-        buffer_add_view(&u->token, view_trim((struct view){ bearer.at + 7, bearer.len - 7 }));
-    while (http_header_next(req, "Sec-WebSocket-Protocol", &cursor, &element)) {
-        const struct view prefix = VIEW("bond.token.");
-        if (view_eq(element, VIEW("bond.v1")))
-            u->bond_v1 = true;
-        else if (ok && u->token.len == 0 && view_starts(element, prefix))
-            buffer_add(&u->token, element.at + prefix.len, element.len - prefix.len);
-    }
-    return ok;
-}
-
-static bool check_token(struct upgrade *u)
-{
-    const struct view secrets[] = { view_of(u->c->all->config->secret) };
-    int64_t expiry_s;
-    enum token_verdict verdict = TOKEN_MALFORMED;
-    if (find_token(u))
-        verdict = token_verify(buffer_view(&u->token), buffer_view(&u->id), secrets,
-                               ARRAY_LEN(secrets), clock_wall_ms(), &expiry_s);
-    if (verdict != TOKEN_OK)
-        return refuse(u, 403, token_verdict_name(verdict), token_verdict_sentence(verdict), "");
-    return true;
-}
-
-static bool check_parameters(struct upgrade *u)
-{
-    struct client *c = u->c;
-    struct buffer from = { 0 }, after = { 0 }, slow = { 0 }, format = { 0 };
-    const char *wrong = NULL;
-    if (!query_value(u->req, "from", &from) || !query_value(u->req, "after", &after) ||
-        !query_value(u->req, "slow", &slow) || !query_value(u->req, "format", &format))
-        wrong = "a query parameter has a percent sign without two hex digits behind it";
-    if (!wrong)
-        wrong = start_parse(buffer_view(&from), buffer_view(&after), redis_now_ms(c->all),
-                            &need_extra(c)->start);
-    if (!wrong && slow.len && !view_eq(buffer_view(&slow), VIEW("close")) &&
-        !view_eq(buffer_view(&slow), VIEW("skip")))
-        wrong = "slow must be close or skip";
-    if (!wrong && format.len && !view_eq(buffer_view(&format), VIEW("raw")))
-        wrong = "format must be raw";
-    c->slow_skip = view_eq(buffer_view(&slow), VIEW("skip"));
-    buffer_free(&from);
-    buffer_free(&after);
-    buffer_free(&slow);
-    buffer_free(&format);
-    return wrong ? refuse(u, 400, "bad_request", wrong, "") : true;
-}
-
-static void write_handshake(struct upgrade *u)
-{
-    buffer_printf(&need_extra(u->c)->handshake,
-                  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                  "Sec-WebSocket-Accept: %.*s\r\n%s\r\n",
-                  WS_ACCEPT_LEN, u->accept,
-                  u->bond_v1 ? "Sec-WebSocket-Protocol: bond.v1\r\n" : "");
-}
-
-// GET /ws/{stream_id}. `raw_id` is one path segment, not empty.
-static void answer_ws(struct client *c, const struct http_request *req, struct view raw_id)
-{
-    struct upgrade u = { .c = c, .req = req };
-    bool ok;
-    decode(&u.id, raw_id, false, &ok);
-    if (!ok || !utf8_valid(buffer_view(&u.id)))
-        refuse(&u, 400, "bad_request", "the stream id is not percent-encoded UTF-8", "");
-    else if (check_handshake(&u) && check_capacity(&u) && check_token(&u) && check_parameters(&u)) {
-        write_handshake(&u);
-        join(c, buffer_view(&u.id));
-    }
-    buffer_free(&u.id);
-    buffer_free(&u.token);
-}
-
-static bool ws_path(struct view path, struct view *raw_id)
-{
-    const struct view prefix = VIEW("/ws/");
-    if (!view_starts(path, prefix))
-        return false;
-    *raw_id = (struct view){ path.at + prefix.len, path.len - prefix.len };
-    return raw_id->len > 0 && memchr(raw_id->at, '/', raw_id->len) == NULL;
-}
-
-// An answer to HEAD has no body (RFC 9110 s. 9.3.2); `reply` is where it begins.
-static void drop_body(struct buffer *out, size_t reply)
-{
-    const char *end = memmem(out->at + reply, out->len - reply, "\r\n\r\n", 4);
-    CHECK(end != NULL);
-    out->len = (size_t)(end + 4 - out->at);
-}
-
-static void answer(struct client *c, const struct http_request *req)
-{
-    struct clients *all = c->all;
-    const struct page_state state = {
-        .readable = pulse_readable(all->pulse, clock_mono_ms()),
-        .draining = all->draining,
-    };
-    struct buffer *out = &need_extra(c)->out;
-    size_t reply = out->len;
-    struct view raw_id;
-    if (ws_path(req->path, &raw_id)) {
-        if (view_eq(req->method, VIEW("GET")))
-            answer_ws(c, req, raw_id);
-        else
-            page_method_not_allowed(out, req->keep_alive);
-    } else if (!page_answer(req, state, out)) {
-        struct upgrade u = { .c = c, .req = req };
-        if (http_header_has(req, "Upgrade", "websocket"))
-            refuse(&u, 404, "not_found", "no such path: streams are at /ws/{stream_id}", "");
-        else
-            page_not_found(out, req->keep_alive);
-    }
-    if (view_eq(req->method, VIEW("HEAD")))
-        drop_body(out, reply);
+    return &need_extra(c)->out;
 }
 
 static void close_reply(struct client *c, const char *why) // the reply is in `out`
@@ -621,14 +740,51 @@ static void close_reply(struct client *c, const char *why) // the reply is in `o
     flush(c);
 }
 
+void client_hold(struct client *c, struct in6_addr address)
+{
+    need_extra(c)->address = address;
+    enter(c, CLIENT_HELD, "too many bad tokens");
+    set_interest(c, 0);
+}
+
+void client_shut(struct client *c, const char *why)
+{
+    die(c, why);
+}
+
+static void hold_due(struct deadline *d)
+{
+    struct client *c = CONTAINER_OF(d, struct client, deadline);
+    door_slow_done(c->all->door, c->extra->address);
+    close_reply(c, "held long enough");
+}
+
 static void refuse_head(struct client *c, int status, const char *why)
 {
     const char *code = status == 431   ? "head_too_large"
                        : status == 408 ? "timeout"
                                        : "bad_request";
     stats_add(&c->all->stats->refused, 1);
-    http_refuse(&need_extra(c)->out, status, code, why, VIEW(""), false);
+    http_refuse(client_reply(c), status, code, why, VIEW(""), false);
     close_reply(c, why);
+}
+
+// Takes one request off the front of x->in and answers it. Its views point into
+// the bytes, which are put aside until then.
+static void take_request(struct client *c, struct http_request *req, size_t used)
+{
+    struct buffer in = c->extra->in;
+    c->extra->in = (struct buffer){ 0 };
+    buffer_add(&c->extra->in, in.at + used, in.len - used);
+    req->keep_alive = req->keep_alive && !req->has_body; // we would read it as a request
+    c->extra->keep_alive = req->keep_alive;
+    deadline_arm(&c->all->heads, &c->deadline, c->all->loop->now_ms);
+    c->all->answer(c, req);
+    buffer_free(&in);
+    if (c->state == CLIENT_HEAD && !req->keep_alive)
+        close_reply(c, "replied");
+    else if (c->state == CLIENT_HEAD)
+        flush(c);
 }
 
 // Answers the requests in x->in, one after another, as long as replies leave.
@@ -636,29 +792,12 @@ static void take_requests(struct client *c)
 {
     struct http_request req;
     size_t used = 0;
-    while (c->state == CLIENT_HEAD && c->extra && c->extra->in.len &&
-           c->extra->out.len < OUTPUT_MAX) {
+    while (c->state == CLIENT_HEAD && c->extra && c->extra->in.len && c->extra->out.len < OUTPUT_MAX) {
         switch (http_parse(&req, buffer_view(&c->extra->in), &used)) {
-        case HTTP_MORE:
-            return;
-        case HTTP_BAD:
-            refuse_head(c, req.status, req.why);
-            return;
-        case HTTP_DONE:
-            break;
+        case HTTP_MORE: return;
+        case HTTP_BAD: refuse_head(c, req.status, req.why); return;
+        case HTTP_DONE: take_request(c, &req, used); break;
         }
-        // The request's views point into `in`: it is put aside until it is answered.
-        struct buffer in = c->extra->in;
-        c->extra->in = (struct buffer){ 0 };
-        buffer_add(&c->extra->in, in.at + used, in.len - used);
-        req.keep_alive = req.keep_alive && !req.has_body; // we would read it as a request
-        deadline_arm(&c->all->heads, &c->deadline, c->all->loop->now_ms);
-        answer(c, &req);
-        buffer_free(&in);
-        if (c->state == CLIENT_HEAD && !req.keep_alive)
-            close_reply(c, "replied");
-        else if (c->state == CLIENT_HEAD)
-            flush(c);
     }
     if (c->state == CLIENT_HEAD)
         drop_extra_if_idle(c);
@@ -686,7 +825,12 @@ static void take_pong(struct client *c)
 
 static void ping_due(struct deadline *d)
 {
-    queue_ping(CONTAINER_OF(d, struct client, deadline));
+    struct client *c = CONTAINER_OF(d, struct client, deadline);
+    watch_expiry(c);
+    need_extra(c)->ping = true;
+    flush(c);
+    if (c->state == CLIENT_OPEN)
+        drop_extra_if_idle(c);
 }
 
 static void pong_due(struct deadline *d)
@@ -701,31 +845,82 @@ static void closing_due(struct deadline *d)
     die(CONTAINER_OF(d, struct client, deadline), "the peer did not finish the close");
 }
 
+// A deflated message has no meaning either, but must be one: it is unfolded within
+// a bound and looked at. False: the client was closed.
+static bool inflate_message(struct client *c, bool is_text, struct buffer *plain)
+{
+    struct clients *all = c->all;
+    if (all->inflater == NULL)
+        all->inflater = inflater_new();
+    switch (inflater_run(all->inflater, buffer_view(&c->extra->message), MESSAGE_MAX, plain)) {
+    case INFLATE_OK: break;
+    case INFLATE_BAD:
+        close_with(c, WS_CLOSE_BAD_DATA, VIEW("the message is no deflate data"), "bad deflate");
+        return false;
+    case INFLATE_TOO_BIG:
+        close_with(c, WS_CLOSE_TOO_BIG, VIEW("the message unfolds to more than 64 KiB"), "deflate bomb");
+        return false;
+    }
+    if (is_text && !utf8_valid(buffer_view(plain))) {
+        close_with(c, WS_CLOSE_BAD_DATA, VIEW("the message is not UTF-8"), "bad UTF-8");
+        return false;
+    }
+    return true;
+}
+
+static void take_message(struct client *c, const struct ws_item *item)
+{
+    struct buffer plain = { 0 };
+    bool is_text = item->opcode == WS_TEXT;
+    struct view message = buffer_view(&c->extra->message);
+    if (item->deflated) {
+        if (!inflate_message(c, is_text, &plain)) {
+            buffer_free(&plain);
+            return;
+        }
+        message = buffer_view(&plain);
+    }
+    if (is_text && c->expiry_s && tells(c) && message.len <= AUTH_MAX)
+        renew(c, message);
+    buffer_free(&plain);
+    if (c->extra)
+        buffer_free(&c->extra->message);
+}
+
+// No message from a client means anything, but for a renewed token. What we do not
+// look into is not kept.
+static void take_data(struct client *c, const struct ws_item *item)
+{
+    bool may_renew = c->expiry_s && tells(c) && item->opcode == WS_TEXT;
+    if (!item->deflated && !may_renew)
+        return;
+    struct buffer *message = &need_extra(c)->message;
+    size_t most = item->deflated ? MESSAGE_MAX : AUTH_MAX + 1;
+    size_t room = most - message->len;
+    buffer_add(message, item->at, item->len < room ? item->len : room);
+    if (item->message_end)
+        take_message(c, item);
+}
+
 static void take_item(struct client *c, enum ws_got got, const struct ws_item *item)
 {
     struct view payload = { item->at, item->len };
     switch (got) {
-    case WS_GOT_PING:
-        queue_pong(c, payload);
-        break;
-    case WS_GOT_PONG:
-        take_pong(c);
-        break;
-    case WS_GOT_CLOSE:
-        close_with(c, item->code, VIEW(""), "the peer closed");
-        break;
-    case WS_GOT_BAD:
-        close_with(c, item->code, view_of(item->why), item->why);
-        break;
-    case WS_GOT_DATA: // no message from a client means anything
-    case WS_GOT_MORE:
-        break;
+    case WS_GOT_PING: queue_pong(c, payload); break;
+    case WS_GOT_PONG: take_pong(c); break;
+    case WS_GOT_CLOSE: close_open(c, item->code, VIEW(""), -1, "the peer closed"); break;
+    case WS_GOT_BAD: close_with(c, item->code, view_of(item->why), item->why); break;
+    case WS_GOT_DATA: take_data(c, item); break;
+    case WS_GOT_MORE: break;
     }
 }
 
 static void take_frames(struct client *c, char *at, size_t len)
 {
-    const struct ws_limits limits = { .message_max = MESSAGE_MAX };
+    const struct ws_limits limits = {
+        .message_max = MESSAGE_MAX,
+        .allow_deflate = form_is_deflated(c->stream->form),
+    };
     struct ws_reader reader = { 0 };
     if (c->extra)
         reader = c->extra->reader;
@@ -756,7 +951,7 @@ static void take_frames(struct client *c, char *at, size_t len)
 
 static void take_input(struct client *c, char *at, size_t len)
 {
-    switch (c->state) {
+    switch ((enum client_state)c->state) {
     case CLIENT_HEAD:
         buffer_add(&need_extra(c)->in, at, len);
         take_requests(c);
@@ -767,8 +962,10 @@ static void take_input(struct client *c, char *at, size_t len)
             die(c, "sent too much before the handshake was over");
         break;
     case CLIENT_OPEN:
-        take_frames(c, at, len);
+        if (!is_sse(c)) // whose clients have nothing more to say
+            take_frames(c, at, len);
         break;
+    case CLIENT_HELD:
     case CLIENT_CLOSING: // too late
     case CLIENT_DEAD:
         break;
@@ -819,33 +1016,56 @@ static void drain_due(struct deadline *d)
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     c->going_away = true;
     if (c->waiting)
-        close_with(c, WS_CLOSE_GOING_AWAY, VIEW("the broker is going away"), "drain");
+        close_for_drain(c);
     else
         flush(c); // closes it if it has had all
 }
 
-void clients_init(struct clients *all, struct loop *loop, const struct config *config,
-                  const struct pulse *pulse, struct stats *stats, struct streams *streams,
-                  atomic_size_t *total, size_t max)
+// Now and then: is Redis readable, and whose token ends?
+static void look_due(struct deadline *d)
 {
+    struct clients *all = CONTAINER_OF(d, struct clients, look);
+    uint64_t epoch = pulse_epoch(all->pulse);
+    int64_t now_ms = clock_wall_ms();
+    if (!pulse_readable(all->pulse, all->loop->now_ms))
+        streams_mark_stale(all->streams, epoch);
+    for (size_t i = all->ending_len; i-- > 0;)
+        look_at_expiry(all->ending[i], now_ms); // one that closes gives its place to the last
+    deadline_arm(&all->looks, &all->look, all->loop->now_ms);
+}
+
+void clients_init(struct clients *all, const struct clients_setup *setup)
+{
+    const struct config *config = setup->config;
     *all = (struct clients){
-        .loop = loop,
+        .loop = setup->loop,
         .config = config,
-        .pulse = pulse,
-        .stats = stats,
-        .streams = streams,
-        .total = total,
-        .max = max,
+        .pulse = setup->pulse,
+        .stats = setup->stats,
+        .streams = setup->streams,
+        .door = setup->door,
+        .answer = setup->answer,
+        .total = setup->total,
+        .max = setup->max,
     };
     list_init(&all->lobby);
     list_init(&all->leaving);
     list_init(&all->dead);
+    deadline_init(&all->look);
     init_queue(all, &all->heads, config->handshake_seconds * MS_PER_S, head_due);
+    init_queue(all, &all->holds, HOLD_MS, hold_due);
     init_queue(all, &all->joins, JOIN_MS, join_due);
     init_queue(all, &all->pings, config->ping_seconds * MS_PER_S, ping_due);
+    init_queue(all, &all->comments, COMMENT_MS, ping_due);
     init_queue(all, &all->pongs, config->pong_seconds * MS_PER_S, pong_due);
     init_queue(all, &all->closings, config->pong_seconds * MS_PER_S, closing_due);
     init_queue(all, &all->drains, 0, drain_due);
+    init_queue(all, &all->looks, LOOK_MS, look_due);
+}
+
+void clients_start(struct clients *all)
+{
+    deadline_arm(&all->looks, &all->look, all->loop->now_ms);
 }
 
 bool clients_add(struct clients *all, int fd)
@@ -883,6 +1103,8 @@ static void begin_waiting(struct stream *s, bool refreshed)
         struct client *c = LIST_ITEM(node, struct client, node);
         if (!c->extra->confirmed || refreshed)
             begin(c);
+        if (c->state == CLIENT_HEAD) // it had a history; what else did it ask?
+            take_requests(c);
     }
 }
 
@@ -896,8 +1118,7 @@ void clients_news(struct clients *all, struct news *news)
         free(news);
         return;
     }
-    // A client that falls behind may be the last one to leave.
-    stream_join(s);
+    stream_join(s); // a client that falls behind may be the last one to leave
     if (news->first_seq > s->log.first_seq) {
         look_after_lagging(&s->blocked, news->first_seq);
         look_after_lagging(&s->ready, news->first_seq);
@@ -911,20 +1132,42 @@ void clients_news(struct clients *all, struct news *news)
     free(news);
 }
 
+static struct list *const *lists_of(struct stream *s, size_t *count)
+{
+    static _Thread_local struct list *lists[4];
+    lists[0] = &s->waiting;
+    lists[1] = &s->idle;
+    lists[2] = &s->ready;
+    lists[3] = &s->blocked;
+    *count = ARRAY_LEN(lists);
+    return lists;
+}
+
+static void fail_client(struct client *c, int close_code, struct view reason)
+{
+    struct extra *x = c->extra;
+    if (c->state == CLIENT_JOINING && (x->history || is_sse(c))) {
+        http_refuse(&x->out, 503, "unavailable", "the stream cannot be read", VIEW(""), false);
+        close_reply(c, "the stream cannot be read");
+        return;
+    }
+    if (c->state == CLIENT_JOINING)
+        let_in(c); // a close frame has a reason that a client sees
+    close_with(c, close_code, reason, "the stream cannot be read");
+}
+
 void clients_failure(struct clients *all, struct failure *failure)
 {
     struct stream *s = failure->stream;
+    size_t count;
     (void)all;
     if (s->clients > 0) {
         stream_join(s);
-        struct list *const lists[] = { &s->waiting, &s->idle, &s->ready, &s->blocked };
-        for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-            LIST_EACH (node, lists[i]) {
-                struct client *c = LIST_ITEM(node, struct client, node);
-                if (c->state == CLIENT_JOINING)
-                    let_in(c); // a close frame has a reason that a client sees
-                close_with(c, failure->close_code, view_of(failure->reason), failure->reason);
-            }
+        struct list *const *lists = lists_of(s, &count);
+        for (size_t i = 0; i < count; i++)
+            LIST_EACH (node, lists[i])
+                fail_client(LIST_ITEM(node, struct client, node), failure->close_code,
+                            view_of(failure->reason));
         stream_leave(s);
     }
     free(failure);
@@ -958,6 +1201,8 @@ bool clients_flush(struct clients *all)
 
 static void drain_client(struct clients *all, struct client *c, int64_t after_ms)
 {
+    if (c->state == CLIENT_JOINING && c->extra->history)
+        return; // it has a second at most
     if (c->state == CLIENT_JOINING)
         let_in(c);
     all->drains.after_ms = after_ms;
@@ -966,17 +1211,16 @@ static void drain_client(struct clients *all, struct client *c, int64_t after_ms
 
 void clients_drain(struct clients *all, int64_t drain_ms)
 {
-    all->draining = true;
-    size_t total = all->count, i = 0;
+    int64_t total = (int64_t)all->count, i = 0;
     struct table *streams = &all->streams->by_id;
+    all->draining = true;
     for (size_t slot = 0; slot < streams->slot_count; slot++)
         for (struct table_node *n = streams->slots[slot]; n; n = n->next) {
-            struct stream *s = TABLE_ITEM(n, struct stream, by_id);
-            struct list *const lists[] = { &s->waiting, &s->idle, &s->ready, &s->blocked };
-            for (size_t l = 0; l < ARRAY_LEN(lists); l++)
+            size_t count;
+            struct list *const *lists = lists_of(TABLE_ITEM(n, struct stream, by_id), &count);
+            for (size_t l = 0; l < count; l++)
                 LIST_EACH (node, lists[l])
-                    drain_client(all, LIST_ITEM(node, struct client, node),
-                                 drain_ms * (int64_t)i++ / (int64_t)total);
+                    drain_client(all, LIST_ITEM(node, struct client, node), drain_ms * i++ / total);
         }
 }
 
@@ -988,21 +1232,27 @@ size_t clients_left(const struct clients *all)
     return all->count - lobby;
 }
 
+static void kill_all(struct list *clients)
+{
+    while (!list_empty(clients))
+        die(LIST_ITEM(clients->next, struct client, node), "the broker ends");
+}
+
 void clients_done(struct clients *all)
 {
-    struct table *streams = &all->streams->by_id;
-    for (struct table_node *n; (n = table_any(streams));) {
+    for (struct table_node *n; (n = table_any(&all->streams->by_id));) {
         struct stream *s = TABLE_ITEM(n, struct stream, by_id);
+        size_t count;
         stream_join(s);
-        struct list *const lists[] = { &s->waiting, &s->idle, &s->ready, &s->blocked };
-        for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-            while (!list_empty(lists[i]))
-                die(LIST_ITEM(lists[i]->next, struct client, node), "the broker ends");
+        struct list *const *lists = lists_of(s, &count);
+        for (size_t i = 0; i < count; i++)
+            kill_all(lists[i]);
         stream_leave(s);
     }
-    while (!list_empty(&all->lobby))
-        die(LIST_ITEM(all->lobby.next, struct client, node), "the broker ends");
-    while (!list_empty(&all->leaving))
-        die(LIST_ITEM(all->leaving.next, struct client, node), "the broker ends");
+    kill_all(&all->lobby);
+    kill_all(&all->leaving);
     reap(all);
+    free(all->ending);
+    inflater_free(all->inflater);
+    buffer_free(&all->text);
 }

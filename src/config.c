@@ -30,6 +30,12 @@ static const struct setting settings[] = {
       "where Redis is: redis://, rediss:// (TLS) or unix://, with user, password, database" },
     { "BOND_SECRET", TEXT, FIELD(secret), CONFIG_DEFAULT_SECRET, 0, 0,
       "the key that tokens are signed with, the same as the API's" },
+    { "BOND_SECRET_PREVIOUS", TEXT, FIELD(secret_previous), "", 0, 0,
+      "a key that is accepted as well, while tokens are being rotated" },
+    { "BOND_EXPIRE_LIVE", INTEGER, FIELD(expire_live), "0", 0, 1,
+      "1: a connection ends (4001) when its token does; 0: tokens count at the handshake only" },
+    { "BOND_ALLOWED_ORIGINS", TEXT, FIELD(allowed_origins), "", 0, 0,
+      "origins whose pages may connect, separated by commas; empty or *: all" },
     { "BOND_HOST", TEXT, FIELD(host), "0.0.0.0", 0, 0,
       "the address to listen on; :: for IPv6 and IPv4" },
     { "BOND_PORT", INTEGER, FIELD(port), "8080", 0, 65535,
@@ -46,6 +52,12 @@ static const struct setting settings[] = {
       "the largest event that is delivered, in bytes; larger ones are skipped and logged" },
     { "BOND_MAX_CLIENTS", INTEGER, FIELD(max_clients), "0", 0, 100000000,
       "connections at once; 0: as many as the descriptor limit allows" },
+    { "BOND_MAX_CLIENTS_PER_IP", INTEGER, FIELD(max_clients_per_ip), "0", 0, 100000000,
+      "streams that one address may be connected to at once; 0: no limit" },
+    { "BOND_TRUST_PROXY", INTEGER, FIELD(trust_proxy), "0", 0, 16,
+      "proxies in front of the broker: the address is the one that the outermost wrote to X-Forwarded-For" },
+    { "BOND_COMPRESSION", INTEGER, FIELD(compression), "1", 0, 1,
+      "1: permessage-deflate for clients that offer it" },
     { "BOND_MAX_FOLLOWED", INTEGER, FIELD(max_followed), "100000", 1, 100000000,
       "streams followed in Redis at once" },
     { "BOND_PING_SECONDS", INTEGER, FIELD(ping_seconds), "20", 1, DAY_S,
@@ -138,16 +150,22 @@ static const struct setting *find_env(const char *env)
     return NULL;
 }
 
+// An empty variable is what `KEY=` in an .env file gives: not set.
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
 static char *load_environment(struct config *c)
 {
     char *wrong = NULL;
-    const char *railway_port = getenv("PORT");
-    if (railway_port && *railway_port && !getenv("BOND_PORT"))
+    const char *railway_port = environment("PORT");
+    if (railway_port && !environment("BOND_PORT"))
         wrong = set(c, find_env("BOND_PORT"), "PORT", railway_port);
     for (size_t i = 0; i < ARRAY_LEN(settings) && !wrong; i++) {
-        const char *value = getenv(settings[i].env);
-        // An empty variable is what `KEY=` in an .env file gives: not set.
-        if (value && *value)
+        const char *value = environment(settings[i].env);
+        if (value)
             wrong = set(c, &settings[i], settings[i].env, value);
     }
     return wrong;

@@ -403,6 +403,8 @@ const char *http_status_text(int status)
         return "Switching Protocols";
     case 200:
         return "OK";
+    case 204:
+        return "No Content";
     case 400:
         return "Bad Request";
     case 401:

@@ -4,11 +4,12 @@
 //   tail ──NEWS, FAILED, UNFOLLOWED──▶ worker
 //   broker ──DRAIN, STOP──▶ worker, tail
 //
-// A subscription is one worker's interest in one stream. The worker names it by a
+// A subscription is one worker's interest in one stream in one form. The worker names it by a
 // pointer of its own, which the tail only carries back; the worker keeps that
 // pointer alive until UNFOLLOWED, the last letter about it.
 #pragma once
 
+#include "form.h"
 #include "log.h"
 #include "mailbox.h"
 
@@ -32,8 +33,16 @@ struct request {
     struct letter letter;
     struct mailbox *from; // the worker's; the worker outlives the tail's use of it
     struct stream *stream;
+    enum form form;
     size_t id_len;
-    char id[]; // FOLLOW: the stream id
+    char id[]; // the stream's
+};
+
+// The newest event that is in the stream's past but not in the log: it has left, or
+// it was older than the window when we came. 0-0: there is none that we know of.
+struct floor {
+    struct eventid id;
+    int64_t time_ms;
 };
 
 // What is new in a stream. The worker takes over each extent's reference and
@@ -45,6 +54,8 @@ struct news {
     uint64_t end_seq;    // where the extents end
     uint64_t run_seq;
     struct eventid last; // the last id that the stream is known to have had
+    struct floor floor;
+    uint64_t epoch;      // see pulse.h: the log is up to date as of this recovery
     bool ready;          // the ring is primed: the log joins the stream without a gap
     bool refreshed;
     size_t extent_count;

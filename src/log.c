@@ -49,8 +49,11 @@ static bool add_extent(struct log *l, struct extent extent)
 {
     if (!make_room(l))
         return false;
-    if (l->len == 0)
+    if (l->len == 0) { // perhaps behind extents that came and went untold
         l->first_seq = extent.first_seq;
+        if (l->run_seq < l->first_seq)
+            l->run_seq = l->first_seq;
+    }
     l->extents[l->head + l->len++] = extent;
     l->bytes += extent.segment->size;
     return true;
@@ -203,19 +206,27 @@ uint64_t log_seek_after(const struct log *l, struct eventid id)
     return seq;
 }
 
-size_t log_gather(const struct log *l, struct cursor at, size_t max, struct iovec *pieces,
-                  size_t *count)
+// Where the bytes of items before `until_seq` end in the extent.
+static uint32_t end_before(const struct extent *e, uint64_t until_seq)
+{
+    if (until_seq >= e->first_seq + e->count)
+        return e->end;
+    return until_seq <= e->first_seq ? 0 : segment_start(e->segment, (uint32_t)(until_seq - e->first_seq));
+}
+
+size_t log_gather(const struct log *l, struct cursor at, uint64_t until_seq, size_t max,
+                  struct iovec *pieces, size_t *count)
 {
     size_t room = *count, total = 0;
     *count = 0;
-    if (at.seq == l->end_seq)
+    if (at.seq >= until_seq || at.seq == l->end_seq)
         return 0;
 
     const struct extent *e = extent_of(l, at.seq);
     const struct extent *behind = last_extent(l) + 1;
     uint32_t start = segment_start(e->segment, (uint32_t)(at.seq - e->first_seq)) + at.skip;
-    for (; e < behind && *count < room && total < max; e++, start = 0) {
-        size_t len = e->end - start;
+    for (; e < behind && e->first_seq < until_seq && *count < room && total < max; e++, start = 0) {
+        size_t len = end_before(e, until_seq) - start;
         if (len > max - total)
             len = max - total;
         if (len == 0)

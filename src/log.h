@@ -70,11 +70,16 @@ uint64_t log_seek_time(const struct log *l, int64_t at_ms);
 uint64_t log_seek_id(const struct log *l, struct eventid id);
 uint64_t log_seek_after(const struct log *l, struct eventid id);
 
-// The bytes from the cursor on, at most `max` of them, in at most *count pieces;
-// returns how many bytes that is. The cursor's item is still here (CHECKed).
-size_t log_gather(const struct log *l, struct cursor at, size_t max, struct iovec *pieces,
-                  size_t *count);
+// The bytes from the cursor up to the item until_seq, at most `max` of them, in at
+// most *count pieces; returns how many bytes that is. The cursor's item is still
+// here (CHECKed), unless it is until_seq.
+size_t log_gather(const struct log *l, struct cursor at, uint64_t until_seq, size_t max,
+                  struct iovec *pieces, size_t *count);
 // The cursor after `bytes` of what log_gather gave have left.
 struct cursor log_advance(const struct log *l, struct cursor at, size_t bytes);
-// What is left of the item that the cursor stands inside (skip > 0).
+// What is left of the item that the cursor stands at or inside.
 struct view log_rest_of_item(const struct log *l, struct cursor at);
+static inline struct view log_bytes(const struct log *l, uint64_t seq) // all of an item
+{
+    return log_rest_of_item(l, (struct cursor){ .seq = seq });
+}

@@ -14,24 +14,26 @@ static void post_request(const struct stream *s, enum letter_kind kind)
         .letter.kind = kind,
         .from = s->all->self,
         .stream = (struct stream *)(uintptr_t)s,
+        .form = s->form,
         .id_len = s->id_len,
     };
-    memcpy(r->id, s->id, s->id_len);
+    memcpy(r->id, stream_id(s).at, s->id_len);
     mailbox_post(s->all->tail, &r->letter);
 }
 
-static struct stream *stream_new(struct streams *all, struct view id)
+static struct stream *stream_new(struct streams *all, struct view key)
 {
-    struct stream *s = must_alloc(sizeof(*s) + id.len);
-    *s = (struct stream){ .all = all, .id_len = id.len };
-    memcpy(s->id, id.at, id.len);
+    struct stream *s = must_alloc(sizeof(*s) + key.len);
+    *s = (struct stream){ .all = all, .id_len = key.len - 1, .epoch_due = all->epoch_due };
+    memcpy(s->key, key.at, key.len);
+    s->form = (enum form)key.at[0];
     list_init(&s->in_changed);
     list_init(&s->waiting);
     list_init(&s->idle);
     list_init(&s->ready);
     list_init(&s->blocked);
     log_init(&s->log);
-    table_add(&all->by_id, &s->by_id, stream_id(s));
+    table_add(&all->by_id, &s->by_id, (struct view){ s->key, key.len });
     post_request(s, LETTER_FOLLOW);
     return s;
 }
@@ -53,10 +55,16 @@ void streams_done(struct streams *s)
     table_done(&s->by_id);
 }
 
-struct stream *streams_find(struct streams *s, struct view id)
+struct stream *streams_find(struct streams *s, enum form form, struct view id)
 {
-    struct table_node *found = table_find(&s->by_id, id);
-    return found ? TABLE_ITEM(found, struct stream, by_id) : stream_new(s, id);
+    struct buffer key = { 0 };
+    buffer_add(&key, &(char){ (char)form }, 1);
+    buffer_add_view(&key, id);
+    struct table_node *found = table_find(&s->by_id, buffer_view(&key));
+    struct stream *stream =
+        found ? TABLE_ITEM(found, struct stream, by_id) : stream_new(s, buffer_view(&key));
+    buffer_free(&key);
+    return stream;
 }
 
 // Out of the table, so that the next client begins anew; in memory until the tail
@@ -105,6 +113,21 @@ void stream_learn(struct stream *s, struct news *news)
         s->log.first_seq = s->log.end_seq = news->end_seq;
     s->log.run_seq = news->run_seq > s->log.first_seq ? news->run_seq : s->log.first_seq;
     s->last = news->last;
+    s->floor = news->floor;
+    s->epoch = news->epoch;
     s->primed = s->primed || news->ready;
     stream_mark_changed(s);
+}
+
+void streams_mark_stale(struct streams *s, uint64_t epoch)
+{
+    if (s->epoch_due == epoch + 1)
+        return;
+    s->epoch_due = epoch + 1;
+    for (size_t slot = 0; slot < s->by_id.slot_count; slot++)
+        for (struct table_node *n = s->by_id.slots[slot]; n; n = n->next) {
+            struct stream *stream = TABLE_ITEM(n, struct stream, by_id);
+            stream->epoch_due = epoch + 1;
+            stream_mark_changed(stream);
+        }
 }

@@ -12,57 +12,43 @@
 #include "hash.h"
 #include "link.h"
 #include "resp.h"
+#include "ring.h"
 #include "table.h"
 #include "ws.h"
 
 #define READ_COUNT 256          // entries asked for in one read
 #define READS_IN_FLIGHT 64      // so much is unanswered at once: it bounds the replies' memory
-#define SEGMENT_SIZE_MIN (2 * KIB)
-#define SEGMENT_SIZE_MAX (1 * MIB)
-#define SEGMENTS_PER_RING 8     // a ring is trimmed by about this fraction at a time
 #define RETRY_MS 250            // a stream whose read failed for now is read again
 #define TICK_MS 1000            // sweep slice and clock check
 #define CLOCK_EVERY_TICKS 5
 #define POLLS_PER_MS 5          // without tracking: reads a millisecond at most
 #define SAY_EVERY_MS 10000
 
-// One stream that is followed in Redis: its ring, and who listens.
+// One stream that is followed in Redis. Where we are in it is ring.last.
 struct feed {
     struct tail *tail;
+    struct ring ring;
     struct table_node by_id;
-    struct list subscriptions;
     struct list in_dirty, in_changed, in_sweep; // the tail's lists
-    struct deadline trim;   // armed while the log holds more than one segment
     struct deadline linger; // armed while nobody listens
 
-    struct log log;
-    struct eventid last; // the newest id that we have had, or that the stream had before us; 0-0: none
-    uint64_t last_hash;  // of that entry's fields; 0: we have not seen them
-    uint64_t added;      // the stream's entries-added when `last` was its newest
+    uint64_t last_hash; // of the fields of the entry at ring.last; 0: we have not seen them
+    uint64_t added;     // the stream's entries-added when ring.last was its newest
     bool added_known;
-    bool placed;  // `last` is set: we know where we are
-    bool ready;   // all that Redis had when we came is in the log
+    bool placed;  // ring.last is set: we know where we are
     bool check;   // the next read must look at XINFO too
     bool sift;    // what is read next may be what we had before Redis lost its newest
     bool unsure;  // not read since the link came up: Redis may have changed under us
     bool asked;   // a read is unanswered
     bool dead;    // to be freed when it is answered
+    uint64_t asked_epoch;
 
     size_t prefix_len, key_len;
     char key[]; // prefix and id
 };
 
-struct subscription {
-    struct list node; // of its feed
-    struct mailbox *to;
-    struct stream *stream;
-    uint64_t told_first_seq, told_end_seq;
-    bool told_ready;
-    enum { NOT_WANTED, WANTED, READING, READ } refresh;
-};
-
 // What is unanswered, in the order in which it was sent.
-enum ask_kind { ASK_NOTHING, ASK_RANGE, ASK_CHECK, ASK_TIME };
+enum ask_kind { ASK_NOTHING, ASK_OLDER, ASK_RANGE, ASK_CHECK, ASK_TIME };
 struct ask {
     enum ask_kind kind;
     struct feed *feed;
@@ -73,6 +59,7 @@ struct tail {
     struct pulse *pulse;
     struct stats stats;
     pthread_t thread;
+    bool running;
     struct loop loop;
     struct mailbox mailbox;
     struct link *link;
@@ -81,10 +68,9 @@ struct tail {
     struct list dirty;    // to be read
     struct list changed;  // letters to be sent
     struct list sweep;    // all feeds, the one that has waited longest first
-    struct list segments; // of all rings, oldest first
-    size_t ring_bytes;    // of all rings
+    struct rings rings;
 
-    struct deadline_queue ticks, polls, retries, trims, lingers;
+    struct deadline_queue ticks, polls, retries, lingers;
     struct deadline tick, poll, retry;
     uint64_t tick_count;
 
@@ -94,7 +80,7 @@ struct tail {
     bool troubled;         // Redis answers, but not with data (LOADING, BUSY, …)
     bool cannot_check;     // XINFO or MULTI are refused here
     struct buffer scratch;
-    struct say_limit odd_event, read_failed, eviction, memory_out;
+    struct say_limit odd_event, read_failed;
 };
 
 static struct view feed_key(const struct feed *f)
@@ -113,8 +99,6 @@ static int64_t redis_now_ms(const struct tail *t)
     return clock_wall_ms() + pulse_skew_ms(t->pulse);
 }
 
-// ---- the ring -------------------------------------------------------------------
-
 static void mark_changed(struct feed *f)
 {
     if (list_empty(&f->in_changed))
@@ -127,91 +111,7 @@ static void mark_dirty(struct feed *f)
         list_push(&f->tail->dirty, &f->in_dirty);
 }
 
-static void ring_drop_oldest(struct feed *f)
-{
-    struct extent *oldest = log_extent(&f->log, 0);
-    f->tail->ring_bytes -= oldest->segment->size;
-    list_remove(&oldest->segment->by_age);
-    log_trim(&f->log, oldest->first_seq + oldest->count);
-    if (f->log.len == 0)
-        deadline_cancel(&f->trim);
-    mark_changed(f);
-}
-
-// Each ring has its limit, and all together have one. At the latter the oldest
-// segment of all goes, whosever it is: the window shrinks for everyone alike.
-static void ring_enforce_limits(struct feed *f)
-{
-    struct tail *t = f->tail;
-    while (f->log.len > 1 && f->log.bytes > (size_t)t->config->ring_bytes)
-        ring_drop_oldest(f);
-
-    uint64_t missed;
-    while (t->ring_bytes > (size_t)t->config->memory_bytes && f->log.len > 0) {
-        struct segment *oldest = LIST_ITEM(t->segments.next, struct segment, by_age);
-        struct feed *of = oldest->owner;
-        if (of == f && f->log.len == 1)
-            break; // what has just come must be delivered
-        if (say_limited(&t->eviction, t->loop.now_ms, SAY_EVERY_MS, &missed))
-            say(SAY_WARN, "rings_full", SAY_I("bytes", (int64_t)t->ring_bytes),
-                SAY_V("shortened", feed_id(of)),
-                SAY_S("hint", "raise BOND_MEMORY_BYTES or lower BOND_RING_SECONDS"));
-        ring_drop_oldest(of);
-    }
-}
-
-// Small at first, growing with what the ring holds, so that a quiet stream costs
-// little and a busy one is sent in large pieces.
-static size_t ring_segment_size(const struct feed *f)
-{
-    size_t size = f->log.bytes / 4;
-    size_t most = (size_t)f->tail->config->ring_bytes / SEGMENTS_PER_RING;
-    if (size < SEGMENT_SIZE_MIN)
-        size = SEGMENT_SIZE_MIN;
-    if (size > SEGMENT_SIZE_MAX)
-        size = SEGMENT_SIZE_MAX;
-    return size < most ? size : most;
-}
-
-static void ring_append(struct feed *f, struct item item, struct view head, struct view body)
-{
-    struct tail *t = f->tail;
-    struct segment *made;
-    uint64_t missed;
-    if (!log_append(&f->log, item, head, body, ring_segment_size(f), &made)) {
-        if (say_limited(&t->memory_out, t->loop.now_ms, SAY_EVERY_MS, &missed))
-            say(SAY_ERROR, "memory_out", SAY_V("stream", feed_id(f)),
-                SAY_I("events_lost", (int64_t)missed + 1));
-        return;
-    }
-    struct segment *newest = log_extent(&f->log, f->log.len - 1)->segment;
-    newest->written_ms = t->loop.now_ms;
-    if (made) {
-        made->owner = f;
-        list_push(&t->segments, &made->by_age);
-        t->ring_bytes += made->size;
-        ring_enforce_limits(f);
-        if (f->log.len > 1 && !deadline_armed(&f->trim))
-            deadline_arm(&t->trims, &f->trim, t->loop.now_ms);
-    }
-    mark_changed(f);
-}
-
-// By time a segment leaves when the window has passed since its newest item came:
-// since it came, not since it happened, so that what Redis held back during an
-// outage is not dropped before connected clients have had it. Clients that ask
-// for the window get it by event time (log_seek_time). The newest segment stays,
-// for from=last.
-static void ring_trim_by_time(struct deadline *d)
-{
-    struct feed *f = CONTAINER_OF(d, struct feed, trim);
-    struct tail *t = f->tail;
-    int64_t before_ms = t->loop.now_ms - t->config->ring_seconds * MS_PER_S;
-    while (f->log.len > 1 && log_extent(&f->log, 0)->segment->written_ms <= before_ms)
-        ring_drop_oldest(f);
-    if (f->log.len > 1)
-        deadline_arm(&t->trims, &f->trim, t->loop.now_ms);
-}
+// ---- what an entry becomes ------------------------------------------------------
 
 // Ids are timestamps unless someone chose them. Those of the last ten years are.
 static bool is_timestamp(uint64_t ms, int64_t now_ms)
@@ -221,27 +121,20 @@ static bool is_timestamp(uint64_t ms, int64_t now_ms)
 }
 
 // When an event happened: its id says so; where ids are no timestamps, when it
-// came, or "long ago" for what was there before us. Time does not fall within a
-// log, so that it can be sought by.
+// came, or "long ago" for what was there before us.
 static int64_t event_time(const struct feed *f, struct eventid id)
 {
     int64_t now_ms = redis_now_ms(f->tail);
-    int64_t time_ms = is_timestamp(id.ms, now_ms) ? (int64_t)id.ms : f->placed ? now_ms : 0;
-    if (f->log.len) {
-        int64_t newest_ms = log_item(&f->log, f->log.end_seq - 1)->time_ms;
-        if (newest_ms > time_ms)
-            time_ms = newest_ms;
-    }
-    return time_ms;
+    return is_timestamp(id.ms, now_ms) ? (int64_t)id.ms : f->placed ? now_ms : 0;
 }
 
-static void ring_append_gap(struct feed *f)
+static void append_gap(struct feed *f, enum gap_reason reason, struct eventid before, int64_t missed)
 {
-    struct item gap = { .id = f->last, .time_ms = event_time(f, f->last), .kind = ITEM_GAP };
-    ring_append(f, gap, VIEW(""), VIEW(""));
+    const struct gap gap = { .reason = reason, .after = f->ring.last, .before = before,
+                             .missed = missed };
+    ring_append_gap(&f->ring, &gap, event_time(f, f->ring.last));
+    mark_changed(f);
 }
-
-// ---- what an entry becomes ------------------------------------------------------
 
 static void skip_event(struct feed *f, struct eventid id, enum event_verdict verdict)
 {
@@ -260,13 +153,8 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
 // It is in the ring, or it is older than all that the ring is meant to hold.
 static bool had_before(const struct feed *f, struct eventid id)
 {
-    uint64_t seq = log_seek_id(&f->log, id);
-    if (seq < f->log.end_seq && log_item(&f->log, seq)->kind == ITEM_EVENT &&
-        eventid_cmp(log_item(&f->log, seq)->id, id) == 0)
-        return true;
-    int64_t now_ms = redis_now_ms(f->tail);
     int64_t window_ms = f->tail->config->ring_seconds * MS_PER_S;
-    return is_timestamp(id.ms, now_ms - window_ms);
+    return ring_has(&f->ring, id) || is_timestamp(id.ms, redis_now_ms(f->tail) - window_ms);
 }
 
 // An entry is [id, [field, value, …]]. Null instead of the fields: deleted since.
@@ -288,10 +176,8 @@ static void take_entry(struct feed *f, struct eventid id, struct resp_reader *r,
         skip_event(f, id, verdict);
         return;
     }
-    uint8_t head[WS_HEADER_MAX];
-    size_t head_len = ws_header(head, WS_TEXT, false, payload.len);
-    struct item item = { .id = id, .time_ms = event_time(f, id), .kind = ITEM_EVENT };
-    ring_append(f, item, (struct view){ (const char *)head, head_len }, payload);
+    ring_append(&f->ring, id, event_time(f, id), payload);
+    mark_changed(f);
     stats_add(&t->stats.events_read, 1);
 }
 
@@ -312,15 +198,6 @@ static void ask(struct tail *t, enum ask_kind kind, struct feed *f)
     t->asks[(t->ask_head + t->ask_len++) % t->ask_cap] = (struct ask){ kind, f };
 }
 
-// Where to read from: where we are, or for a new feed the start of the window.
-static size_t range_start(const struct feed *f, char out[EVENTID_MAX + 1])
-{
-    if (f->placed)
-        return eventid_format(f->last, out);
-    int64_t from_ms = redis_now_ms(f->tail) - f->tail->config->ring_seconds * MS_PER_S;
-    return eventid_format((struct eventid){ .ms = from_ms > 0 ? (uint64_t)from_ms : 0 }, out);
-}
-
 static void command(struct tail *t, size_t argc, const struct view *argv, enum ask_kind kind,
                     struct feed *f)
 {
@@ -328,34 +205,53 @@ static void command(struct tail *t, size_t argc, const struct view *argv, enum a
     ask(t, kind, f);
 }
 
+// Entries from an id on: where we are, or for a new feed the start of the window.
+static void send_range(struct feed *f, struct eventid from, enum ask_kind kind)
+{
+    char start[EVENTID_MAX + 1], count[24];
+    size_t start_len = eventid_format(from, start);
+    size_t count_len = (size_t)snprintf(count, sizeof(count), "%d", READ_COUNT);
+    const struct view argv[] = { VIEW("XRANGE"), feed_key(f),   { start, start_len },
+                                 VIEW("+"),      VIEW("COUNT"), { count, count_len } };
+    command(f->tail, ARRAY_LEN(argv), argv, kind, f);
+}
+
+// The newest entry before the window: for from=last in a quiet stream, and so that
+// we know what a client that comes with an older id has missed.
+static void send_older(struct feed *f, struct eventid window, enum ask_kind kind)
+{
+    char end[EVENTID_MAX + 1];
+    size_t end_len = eventid_format((struct eventid){ window.ms - 1, UINT64_MAX }, end);
+    const struct view argv[] = { VIEW("XREVRANGE"), feed_key(f),   { end, end_len },
+                                 VIEW("-"),         VIEW("COUNT"), VIEW("1") };
+    command(f->tail, ARRAY_LEN(argv), argv, kind, f);
+}
+
 static void send_read(struct feed *f)
 {
     struct tail *t = f->tail;
-    char start[EVENTID_MAX + 1], count[24];
-    size_t start_len = range_start(f, start);
-    int count_len = snprintf(count, sizeof(count), "%d", READ_COUNT);
-    const struct view range[] = { VIEW("XRANGE"),       feed_key(f),   { start, start_len },
-                                  VIEW("+"),            VIEW("COUNT"), { count, (size_t)count_len } };
-    bool check = (f->check || !f->placed) && !t->cannot_check;
+    int64_t from_ms = redis_now_ms(t) - t->config->ring_seconds * MS_PER_S;
+    struct eventid from = f->placed ? f->ring.last : (struct eventid){ .ms = (uint64_t)from_ms };
 
-    if (check) { // one snapshot: nothing comes between the two
+    if ((f->check || !f->placed) && !t->cannot_check) { // one snapshot: nothing comes between
         const struct view info[] = { VIEW("XINFO"), VIEW("STREAM"), feed_key(f) };
         command(t, 1, &VIEW("MULTI"), ASK_NOTHING, NULL);
         command(t, ARRAY_LEN(info), info, ASK_NOTHING, NULL);
-        command(t, ARRAY_LEN(range), range, ASK_NOTHING, NULL);
+        if (!f->placed)
+            send_older(f, from, ASK_NOTHING);
+        send_range(f, from, ASK_NOTHING);
         command(t, 1, &VIEW("EXEC"), ASK_CHECK, f);
         stats_add(&t->stats.redis_checks, 1);
     } else {
-        command(t, ARRAY_LEN(range), range, ASK_RANGE, f);
+        if (!f->placed)
+            send_older(f, from, ASK_OLDER);
+        send_range(f, from, ASK_RANGE);
         stats_add(&t->stats.redis_reads, 1);
     }
     f->asked = true;
+    f->asked_epoch = pulse_epoch(t->pulse);
     t->reads_in_flight++;
-    LIST_EACH (node, &f->subscriptions) {
-        struct subscription *s = LIST_ITEM(node, struct subscription, node);
-        if (s->refresh == WANTED)
-            s->refresh = READING;
-    }
+    ring_refresh_sent(&f->ring);
 }
 
 // Dirty feeds are read as far as the pipeline has room; the rest stay dirty. A
@@ -380,7 +276,7 @@ struct taken {
     size_t fresh;   // how many of them lay behind `last`
 };
 
-// Takes the entries of a range that lie behind f->last.
+// Takes the entries of a range that lie behind f->ring.last.
 static struct taken take_entries(struct feed *f, struct resp_reader *r,
                                  const struct resp_node *entries)
 {
@@ -396,13 +292,13 @@ static struct taken take_entries(struct feed *f, struct resp_reader *r,
             break;
         }
         taken.entries++;
-        if (eventid_cmp(id, f->last) <= 0) {
+        if (eventid_cmp(id, f->ring.last) <= 0) {
             resp_skip(r, &fields);
             continue;
         }
         const char *body = r->at;
         take_entry(f, id, r, &fields);
-        f->last = id;
+        f->ring.last = id;
         f->last_hash = hash_table_hash((struct view){ body, (size_t)(r->at - body) });
         taken.fresh++;
     }
@@ -412,14 +308,11 @@ static struct taken take_entries(struct feed *f, struct resp_reader *r,
 // All that the stream had when it was read is in the log now.
 static void caught_up(struct feed *f)
 {
-    f->ready = true;
+    f->ring.ready = true;
+    f->ring.epoch = f->asked_epoch;
     f->sift = false;
     f->unsure = false;
-    LIST_EACH (node, &f->subscriptions) {
-        struct subscription *s = LIST_ITEM(node, struct subscription, node);
-        if (s->refresh == READING)
-            s->refresh = READ;
-    }
+    ring_refresh_done(&f->ring);
     mark_changed(f);
 }
 
@@ -436,17 +329,16 @@ static void finish_read(struct feed *f, struct taken taken)
 static void reset_feed(struct feed *f, const char *why)
 {
     char was[EVENTID_MAX + 1];
-    eventid_format(f->last, was);
+    eventid_format(f->ring.last, was);
     say(SAY_INFO, "stream_reset", SAY_V("stream", feed_id(f)), SAY_S("after", was),
         SAY_S("why", why));
     stats_add(&f->tail->stats.resets, 1);
 
-    ring_append_gap(f);
-    log_reset(&f->log);
+    append_gap(f, GAP_RESET, (struct eventid){ 0 }, MISSED_UNKNOWN);
     // After a break of the link Redis may have come back with less of the same
     // stream (a failover, an old snapshot); while it stood, the stream is a new one.
     f->sift = f->unsure;
-    f->last = (struct eventid){ 0 };
+    f->ring.last = (struct eventid){ 0 };
     f->last_hash = 0;
     f->added_known = false;
     f->check = true;
@@ -460,7 +352,6 @@ struct stream_info {
     bool has_entries;
     uint64_t length, added;
     bool added_known;
-    struct view last_entry; // as it came; at == NULL: there is none
 };
 
 static bool error_is(const struct resp_node *node, struct view code)
@@ -480,14 +371,10 @@ static struct stream_info read_info(struct resp_reader *r, const struct resp_nod
         return info;
     info.known = info.exists = true;
     for (size_t i = 0; i + 1 < map->count; i += 2) {
-        if (!resp_next(r, &name))
-            break;
-        const char *before = r->at;
-        if (!resp_next(r, &value))
+        if (!resp_next(r, &name) || !resp_next(r, &value))
             break;
         struct resp_reader children = *r;
         resp_skip(r, &value);
-        bool is_entry = value.type == RESP_ARRAY && value.count == 2;
         if (view_eq(name.text, VIEW("length"))) {
             info.length = (uint64_t)value.integer;
         } else if (view_eq(name.text, VIEW("entries-added"))) {
@@ -497,23 +384,21 @@ static struct stream_info read_info(struct resp_reader *r, const struct resp_nod
             eventid_parse(value.text, &info.last_generated);
         } else if (view_eq(name.text, VIEW("first-entry"))) {
             struct resp_node id;
-            info.has_entries =
-                is_entry && resp_next(&children, &id) && eventid_parse(id.text, &info.first);
-        } else if (view_eq(name.text, VIEW("last-entry")) && is_entry) {
-            info.last_entry = (struct view){ before, (size_t)(r->at - before) };
+            info.has_entries = value.type == RESP_ARRAY && value.count == 2 &&
+                               resp_next(&children, &id) && eventid_parse(id.text, &info.first);
         }
     }
     return info;
 }
 
-static void say_trimmed(struct feed *f, int64_t missed)
+static void trimmed(struct feed *f, const struct stream_info *info, int64_t missed)
 {
     char after[EVENTID_MAX + 1];
-    eventid_format(f->last, after);
+    eventid_format(f->ring.last, after);
     stats_add(&f->tail->stats.trimmed, 1);
     say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
         SAY_I("missed", missed), SAY_S("hint", "Redis dropped them before they were read"));
-    ring_append_gap(f);
+    append_gap(f, GAP_TRIMMED, info->first, missed);
 }
 
 // `last` did not come back. Why? False: the stream was reset, and its entries are
@@ -524,7 +409,7 @@ static bool explain_loss(struct feed *f, const struct stream_info *info)
         reset_feed(f, "it was deleted");
         return false;
     }
-    if (eventid_cmp(info->last_generated, f->last) < 0) {
+    if (eventid_cmp(info->last_generated, f->ring.last) < 0) {
         reset_feed(f, "its ids went back");
         return false;
     }
@@ -532,14 +417,14 @@ static bool explain_loss(struct feed *f, const struct stream_info *info)
         reset_feed(f, "it was deleted and created again");
         return false;
     }
-    bool first_is_behind = info->has_entries && eventid_cmp(info->first, f->last) > 0;
+    bool first_is_behind = info->has_entries && eventid_cmp(info->first, f->ring.last) > 0;
     if (f->unsure && info->has_entries && !first_is_behind) {
         reset_feed(f, "Redis came back without the newest entry");
         return false;
     }
     if (info->has_entries && !first_is_behind)
         return true; // `last` alone was deleted (XDEL)
-    if (eventid_cmp(info->last_generated, f->last) == 0)
+    if (eventid_cmp(info->last_generated, f->ring.last) == 0)
         return true; // we had all that is gone
     if (f->added_known && info->added_known) {
         if (info->added < f->added + info->length) {
@@ -548,28 +433,11 @@ static bool explain_loss(struct feed *f, const struct stream_info *info)
         }
         uint64_t missed = info->added - f->added - info->length;
         if (missed > 0)
-            say_trimmed(f, (int64_t)missed);
+            trimmed(f, info, (int64_t)missed);
         return true;
     }
-    say_trimmed(f, -1);
+    trimmed(f, info, MISSED_UNKNOWN);
     return true;
-}
-
-// The first look at a stream: the entries of the window, and where it stands. When
-// the window is empty the newest entry is taken all the same, for from=last.
-static struct taken place_feed(struct feed *f, const struct stream_info *info,
-                               struct resp_reader *r, const struct resp_node *entries)
-{
-    struct taken taken = { 0 };
-    if (entries->count == 0 && info->last_entry.at) {
-        struct resp_node newest = { .type = RESP_ARRAY, .count = 1 };
-        struct resp_reader reader = resp_open(info->last_entry);
-        take_entries(f, &reader, &newest);
-    } else {
-        taken = take_entries(f, r, entries);
-    }
-    f->placed = true;
-    return taken;
 }
 
 // The range begins with the event that we had last, and nothing is missing behind
@@ -582,16 +450,25 @@ static enum place find_place(const struct feed *f, struct resp_reader r,
 {
     struct resp_node entry, id_node, fields;
     struct eventid id;
-    if (f->last.ms == 0 && f->last.seq == 0)
+    if (f->ring.last.ms == 0 && f->ring.last.seq == 0)
         return HERE;
     if (entries->count == 0 || !resp_next(&r, &entry) || entry.count != 2 ||
         !resp_next(&r, &id_node) || !eventid_parse(id_node.text, &id) ||
-        eventid_cmp(id, f->last) != 0 || !resp_next(&r, &fields))
+        eventid_cmp(id, f->ring.last) != 0 || !resp_next(&r, &fields))
         return GONE;
     const char *body = r.at;
     resp_skip(&r, &fields);
     uint64_t hash = hash_table_hash((struct view){ body, (size_t)(r.at - body) });
     return f->last_hash == 0 || f->last_hash == hash ? HERE : ANOTHER;
+}
+
+// The one entry before the window, or none, or an error that the range repeats.
+static void take_older(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
+{
+    if (entries->type == RESP_ARRAY && !f->placed)
+        take_entries(f, r, entries);
+    else
+        resp_skip(r, entries);
 }
 
 static void take_range(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
@@ -622,9 +499,10 @@ static void take_check(struct feed *f, struct resp_reader *r, const struct strea
     }
     if (place == GONE && !explain_loss(f, info))
         return;
-    taken = f->placed ? take_entries(f, r, entries) : place_feed(f, info, r, entries);
-    if (taken.entries == 0 && eventid_cmp(info->last_generated, f->last) > 0)
-        f->last = info->last_generated; // its newest entries were deleted
+    taken = take_entries(f, r, entries);
+    f->placed = true;
+    if (taken.entries == 0 && eventid_cmp(info->last_generated, f->ring.last) > 0)
+        f->ring.last = info->last_generated; // its newest entries have gone
 
     // entries-added is the count at `last` only when that is the stream's end; else
     // the last page will tell. A stream that is not there has had none.
@@ -639,18 +517,9 @@ static void take_check(struct feed *f, struct resp_reader *r, const struct strea
 
 static void feed_drop(struct feed *f);
 
-static void fail_subscribers(struct feed *f, int close_code, const char *reason)
+static void fail_feed(struct feed *f, int close_code, const char *reason)
 {
-    for (struct list *node; (node = list_pop(&f->subscriptions));) {
-        struct subscription *s = LIST_ITEM(node, struct subscription, node);
-        struct failure *failure = must_alloc(sizeof(*failure));
-        *failure = (struct failure){ .letter.kind = LETTER_FAILED,
-                                     .stream = s->stream,
-                                     .close_code = close_code };
-        snprintf(failure->reason, sizeof(failure->reason), "%s", reason);
-        mailbox_post(s->to, &failure->letter);
-        free(s);
-    }
+    ring_fail(&f->ring, close_code, reason);
     feed_drop(f);
 }
 
@@ -663,9 +532,9 @@ static void read_failed(struct feed *f, const struct resp_node *error)
             SAY_I("not_said", (int64_t)missed));
 
     if (error_is(error, VIEW("WRONGTYPE"))) {
-        fail_subscribers(f, WS_CLOSE_FAILURE, "the stream's key in Redis holds no stream (WRONGTYPE)");
+        fail_feed(f, WS_CLOSE_FAILURE, "the stream's key in Redis holds no stream (WRONGTYPE)");
     } else if (error_is(error, VIEW("NOPERM"))) {
-        fail_subscribers(f, WS_CLOSE_FAILURE, "Redis does not let the broker read this stream (NOPERM)");
+        fail_feed(f, WS_CLOSE_FAILURE, "Redis does not let the broker read this stream (NOPERM)");
     } else { // LOADING, MASTERDOWN, BUSY, CLUSTERDOWN, …: not for ever
         t->troubled = true;
         list_remove(&f->in_dirty); // not at once
@@ -718,13 +587,16 @@ static void answer_check(struct feed *f, struct view reply)
         read_failed(f, &node);
         return;
     }
-    if (node.type != RESP_ARRAY || node.count != 2 || !resp_next(&r, &info_node)) {
+    if (node.type != RESP_ARRAY || node.count < 2 || !resp_next(&r, &info_node)) {
         link_cut(t->link, "Redis answered EXEC with something else");
         return;
     }
+    bool has_older = node.count == 3;
     struct resp_reader info_reader = r;
     struct stream_info info = read_info(&info_reader, &info_node);
     resp_skip(&r, &info_node);
+    if (has_older && resp_next(&r, &node))
+        take_older(f, &r, &node);
     if (!resp_next(&r, &node))
         return;
     if (node.type == RESP_ERROR) {
@@ -733,6 +605,14 @@ static void answer_check(struct feed *f, struct view reply)
     }
     t->troubled = false;
     take_check(f, &r, &info, &node);
+}
+
+static void answer_older(struct feed *f, struct view reply)
+{
+    struct resp_reader r = resp_open(reply);
+    struct resp_node node;
+    if (resp_next(&r, &node))
+        take_older(f, &r, &node);
 }
 
 static void answer_time(struct tail *t, struct view reply)
@@ -788,7 +668,7 @@ static void link_went_down(void *ctx, const char *why)
         struct ask *a = &t->asks[t->ask_head];
         t->ask_head = (t->ask_head + 1) % t->ask_cap;
         t->ask_len--;
-        if (a->feed == NULL)
+        if (a->feed == NULL || a->kind == ASK_OLDER)
             continue;
         a->feed->asked = false;
         if (a->feed->dead)
@@ -798,11 +678,7 @@ static void link_went_down(void *ctx, const char *why)
     LIST_EACH (node, &t->sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
         f->unsure = true;
-        LIST_EACH (sub, &f->subscriptions) {
-            struct subscription *s = LIST_ITEM(sub, struct subscription, node);
-            if (s->refresh == READING)
-                s->refresh = WANTED;
-        }
+        ring_refresh_lost(&f->ring);
     }
 }
 
@@ -818,6 +694,11 @@ static void link_replied(void *ctx, struct view reply)
         answer_time(t, reply);
     if (a.feed == NULL)
         return;
+    if (a.kind == ASK_OLDER) {
+        if (!a.feed->dead)
+            answer_older(a.feed, reply);
+        return; // the range is still to come
+    }
     a.feed->asked = false;
     t->reads_in_flight--;
     if (a.feed->dead)
@@ -852,13 +733,18 @@ static void link_pushed(void *ctx, struct view push)
 }
 
 // The link pings when it hears nothing, three times in stale_ms, so silence is
-// trouble.
+// trouble. After it every stream is read, so that its clients can be told that it
+// is up to date.
 static void take_pulse(struct tail *t)
 {
     if (!link_is_up(t->link) || t->troubled)
         return; // what was said last runs out by itself
-    atomic_store_explicit(&t->pulse->readable_until_ms, link_heard_ms(t->link) + t->config->stale_ms,
-                          memory_order_relaxed);
+    bool was_readable = pulse_readable(t->pulse, t->loop.now_ms);
+    atomic_store(&t->pulse->readable_until_ms, link_heard_ms(t->link) + t->config->stale_ms);
+    if (!was_readable && pulse_readable(t->pulse, t->loop.now_ms)) {
+        atomic_fetch_add(&t->pulse->epoch, 1);
+        mark_all_dirty(t);
+    }
 }
 
 // ---- following ------------------------------------------------------------------
@@ -870,12 +756,10 @@ static struct feed *feed_new(struct tail *t, struct view id)
     *f = (struct feed){ .tail = t, .prefix_len = prefix_len, .key_len = prefix_len + id.len };
     memcpy(f->key, t->config->stream_prefix, prefix_len);
     memcpy(f->key + prefix_len, id.at, id.len);
-    list_init(&f->subscriptions);
     list_init(&f->in_dirty);
     list_init(&f->in_changed);
-    deadline_init(&f->trim);
     deadline_init(&f->linger);
-    log_init(&f->log);
+    ring_init(&f->ring, &t->rings, feed_id(f));
     table_add(&t->feeds, &f->by_id, feed_id(f));
     list_push(&t->sweep, &f->in_sweep);
     mark_dirty(f);
@@ -885,16 +769,12 @@ static struct feed *feed_new(struct tail *t, struct view id)
 // Forgets the feed; if a read is unanswered, in two steps. Nobody listens to it.
 static void feed_drop(struct feed *f)
 {
-    CHECK(list_empty(&f->subscriptions));
     if (!f->dead) {
-        while (f->log.len)
-            ring_drop_oldest(f);
-        log_done(&f->log);
+        ring_done(&f->ring);
         table_remove(&f->tail->feeds, &f->by_id);
         list_remove(&f->in_sweep);
         list_remove(&f->in_dirty);
         list_remove(&f->in_changed);
-        deadline_cancel(&f->trim);
         deadline_cancel(&f->linger);
         f->dead = true;
     }
@@ -916,16 +796,6 @@ static struct feed *find_feed(struct tail *t, struct view id)
     return found ? TABLE_ITEM(found, struct feed, by_id) : NULL;
 }
 
-static struct subscription *find_subscription(struct feed *f, const struct stream *stream)
-{
-    LIST_EACH (node, &f->subscriptions) {
-        struct subscription *s = LIST_ITEM(node, struct subscription, node);
-        if (s->stream == stream)
-            return s;
-    }
-    return NULL;
-}
-
 static void follow(struct tail *t, const struct request *request)
 {
     struct view id = { request->id, request->id_len };
@@ -944,25 +814,22 @@ static void follow(struct tail *t, const struct request *request)
         if (say_enabled(SAY_DEBUG))
             say(SAY_DEBUG, "follow", SAY_V("stream", id));
     }
-    struct subscription *s = must_alloc(sizeof(*s));
-    *s = (struct subscription){ .to = request->from,
-                                .stream = request->stream,
-                                .told_end_seq = f->log.first_seq };
-    list_push(&f->subscriptions, &s->node);
+    ring_subscribe(&f->ring, request);
     deadline_cancel(&f->linger);
     mark_changed(f);
 }
 
+static struct feed *feed_of(struct tail *t, const struct request *request)
+{
+    return find_feed(t, (struct view){ request->id, request->id_len });
+}
+
 static void unfollow(struct tail *t, const struct request *request)
 {
-    struct feed *f = find_feed(t, (struct view){ request->id, request->id_len });
-    struct subscription *s = f ? find_subscription(f, request->stream) : NULL;
-    if (s) { // none: it failed, and the worker did not know yet
-        list_remove(&s->node);
-        free(s);
-        if (list_empty(&f->subscriptions))
-            deadline_arm(&t->lingers, &f->linger, t->loop.now_ms);
-    }
+    struct feed *f = feed_of(t, request);
+    // It may have failed, and the worker did not know yet.
+    if (f && ring_unsubscribe(&f->ring, request) && !ring_has_subscribers(&f->ring))
+        deadline_arm(&t->lingers, &f->linger, t->loop.now_ms);
     struct farewell *farewell = must_alloc(sizeof(*farewell));
     *farewell = (struct farewell){ .letter.kind = LETTER_UNFOLLOWED, .stream = request->stream };
     mailbox_post(request->from, &farewell->letter);
@@ -970,12 +837,9 @@ static void unfollow(struct tail *t, const struct request *request)
 
 static void refresh(struct tail *t, const struct request *request)
 {
-    struct feed *f = find_feed(t, (struct view){ request->id, request->id_len });
-    struct subscription *s = f ? find_subscription(f, request->stream) : NULL;
-    if (s == NULL)
-        return;
-    s->refresh = WANTED;
-    mark_dirty(f);
+    struct feed *f = feed_of(t, request);
+    if (f && ring_want_refresh(&f->ring, request))
+        mark_dirty(f);
 }
 
 static void take_letter(void *ctx, struct letter *letter)
@@ -996,59 +860,10 @@ static void take_letter(void *ctx, struct letter *letter)
     free(request);
 }
 
-// ---- telling the workers --------------------------------------------------------
-
-// The extents that a subscriber has not been told of, or not to their end.
-static size_t first_untold(const struct log *l, uint64_t told_end_seq)
-{
-    size_t i = l->len;
-    while (i > 0 && log_extent(l, i - 1)->first_seq + log_extent(l, i - 1)->count > told_end_seq)
-        i--;
-    return i;
-}
-
-static void send_news(struct feed *f, struct subscription *s)
-{
-    const struct log *l = &f->log;
-    bool refreshed = s->refresh == READ;
-    if (s->told_end_seq == l->end_seq && s->told_first_seq == l->first_seq &&
-        s->told_ready == f->ready && !refreshed)
-        return;
-
-    size_t untold = first_untold(l, s->told_end_seq);
-    size_t count = l->len - untold;
-    struct news *news = must_alloc(sizeof(*news) + count * sizeof(struct extent));
-    *news = (struct news){
-        .letter.kind = LETTER_NEWS,
-        .stream = s->stream,
-        .first_seq = l->first_seq,
-        .end_seq = l->end_seq,
-        .run_seq = l->run_seq,
-        .last = f->last,
-        .ready = f->ready,
-        .refreshed = refreshed,
-        .extent_count = count,
-    };
-    for (size_t i = 0; i < count; i++) {
-        news->extents[i] = *log_extent(l, untold + i);
-        segment_ref(news->extents[i].segment);
-    }
-    mailbox_post(s->to, &news->letter);
-
-    s->told_first_seq = l->first_seq;
-    s->told_end_seq = l->end_seq;
-    s->told_ready = f->ready;
-    if (refreshed)
-        s->refresh = NOT_WANTED;
-}
-
 static void tell_changes(struct tail *t)
 {
-    for (struct list *node; (node = list_pop(&t->changed));) {
-        struct feed *f = LIST_ITEM(node, struct feed, in_changed);
-        LIST_EACH (sub, &f->subscriptions)
-            send_news(f, LIST_ITEM(sub, struct subscription, node));
-    }
+    for (struct list *node; (node = list_pop(&t->changed));)
+        ring_tell(&LIST_ITEM(node, struct feed, in_changed)->ring);
 }
 
 static bool before_sleep(void *ctx)
@@ -1058,7 +873,7 @@ static bool before_sleep(void *ctx)
     read_dirty(t);
     link_flush(t->link);
     take_pulse(t);
-    return false;
+    return !list_empty(&t->dirty) && link_is_up(t->link) && t->reads_in_flight == 0;
 }
 
 // ---- the sweep ------------------------------------------------------------------
@@ -1146,14 +961,14 @@ static void tail_free(struct tail *t)
     mailbox_done(&t->mailbox);
     LIST_EACH (node, &t->sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
-        for (struct list *sub; (sub = list_pop(&f->subscriptions));)
-            free(LIST_ITEM(sub, struct subscription, node));
+        ring_fail(&f->ring, WS_CLOSE_GOING_AWAY, "the broker ends");
         f->asked = false;
         feed_drop(f);
     }
     link_free(t->link);
     loop_done(&t->loop);
     table_done(&t->feeds);
+    rings_done(&t->rings);
     buffer_free(&t->scratch);
     free(t->asks);
     free(t);
@@ -1167,7 +982,6 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
     list_init(&t->dirty);
     list_init(&t->changed);
     list_init(&t->sweep);
-    list_init(&t->segments);
     deadline_init(&t->tick);
     deadline_init(&t->poll);
     deadline_init(&t->retry);
@@ -1182,7 +996,7 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
     init_queue(t, &t->ticks, TICK_MS, tick_due);
     init_queue(t, &t->polls, config->poll_ms, poll_due);
     init_queue(t, &t->retries, RETRY_MS, retry_due);
-    init_queue(t, &t->trims, ring_ms / SEGMENTS_PER_RING, ring_trim_by_time);
+    rings_init(&t->rings, config, &t->stats, &t->loop);
     init_queue(t, &t->lingers, ring_ms, linger_due);
 
     const char *link_why = NULL;
@@ -1197,9 +1011,10 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
 bool tail_start(struct tail *t, char **why)
 {
     errno = pthread_create(&t->thread, NULL, run, t);
-    if (errno)
+    t->running = errno == 0;
+    if (!t->running)
         *why = failed("cannot start the tail's thread");
-    return errno == 0;
+    return t->running;
 }
 
 struct mailbox *tail_mailbox(struct tail *t)
@@ -1214,9 +1029,11 @@ const struct stats *tail_stats(const struct tail *t)
 
 void tail_stop(struct tail *t)
 {
-    struct letter *stop = must_alloc(sizeof(*stop));
-    *stop = (struct letter){ .kind = LETTER_STOP };
-    mailbox_post(&t->mailbox, stop);
-    pthread_join(t->thread, NULL);
+    if (t->running) {
+        struct letter *stop = must_alloc(sizeof(*stop));
+        *stop = (struct letter){ .kind = LETTER_STOP };
+        mailbox_post(&t->mailbox, stop);
+        pthread_join(t->thread, NULL);
+    }
     tail_free(t);
 }

@@ -24,4 +24,4 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
 bool tail_start(struct tail *t, char **why);
 struct mailbox *tail_mailbox(struct tail *t);
 const struct stats *tail_stats(const struct tail *t);
-void tail_stop(struct tail *t); // stops the thread, waits for its end, frees; the workers have ended
+void tail_stop(struct tail *t); // waits for the thread's end, and frees; the workers have ended

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "answer.h"
 #include "http.h"
 
 #define ACCEPTS_PER_TURN 64
@@ -41,10 +42,11 @@ static bool refuse_one(struct worker *w)
     if (fd >= 0) {
         struct buffer reply = { 0 };
         char request[HTTP_HEAD_MAX];
-        ssize_t ignored = recv(fd, request, sizeof(request), 0); // unread bytes would reset the reply
+        // Unread bytes would reset the connection, and the reply with it.
+        ssize_t ignored = recv(fd, request, sizeof(request), 0);
         http_refuse(&reply, 503, "unavailable", "the broker has as many clients as it can serve",
                     VIEW("Retry-After: 5\r\n"), false);
-        ignored = send(fd, reply.at, reply.len, MSG_NOSIGNAL);
+        ignored += send(fd, reply.at, reply.len, MSG_NOSIGNAL);
         (void)ignored; // it is lost if it does not go at once
         buffer_free(&reply);
         shutdown(fd, SHUT_WR);
@@ -156,8 +158,17 @@ bool worker_init(struct worker *w, int number, struct worker_world *world, int l
     loop_add_queue(&w->loop, &w->ends);
     deadline_init(&w->end);
     streams_init(&w->streams, &w->mailbox, world->tail);
-    clients_init(&w->clients, &w->loop, world->config, world->pulse, &w->stats, &w->streams,
-                 &world->clients, world->max_clients);
+    clients_init(&w->clients, &(struct clients_setup){
+                                  .loop = &w->loop,
+                                  .config = world->config,
+                                  .pulse = world->pulse,
+                                  .stats = &w->stats,
+                                  .streams = &w->streams,
+                                  .door = &world->door,
+                                  .total = &world->clients,
+                                  .max = world->max_clients,
+                                  .answer = answer_request,
+                              });
     return true;
 }
 
@@ -167,6 +178,7 @@ static void *run(void *arg)
     char name[16];
     snprintf(name, sizeof(name), "bond-worker-%d", w->number);
     prctl(PR_SET_NAME, name);
+    clients_start(&w->clients);
     loop_run(&w->loop);
     clients_done(&w->clients);
     atomic_store(&w->ended, true);
@@ -176,7 +188,8 @@ static void *run(void *arg)
 bool worker_start(struct worker *w, char **why)
 {
     errno = pthread_create(&w->thread, NULL, run, w);
-    return errno == 0 || failed(why, "cannot start a worker's thread");
+    w->running = errno == 0;
+    return w->running || failed(why, "cannot start a worker's thread");
 }
 
 static void post(struct worker *w, enum letter_kind kind)
@@ -198,8 +211,9 @@ void worker_stop(struct worker *w)
 
 void worker_join(struct worker *w)
 {
-    pthread_join(w->thread, NULL);
-    close(w->listen_fd);
+    if (w->running)
+        pthread_join(w->thread, NULL);
+    w->running = false;
 }
 
 void worker_done(struct worker *w)
@@ -207,6 +221,7 @@ void worker_done(struct worker *w)
     mailbox_done(&w->mailbox); // farewells free the last streams
     streams_done(&w->streams);
     loop_done(&w->loop);
+    close(w->listen_fd);
     if (w->spare_fd >= 0)
         close(w->spare_fd);
 }

@@ -25,6 +25,7 @@ struct worker {
     int listen_fd, spare_fd;
     struct deadline_queue ends;
     struct deadline end;
+    bool running;      // the thread was started
     atomic_bool ended; // the thread is at its end; to be joined
 };
 
@@ -33,6 +34,7 @@ struct worker_world {
     const struct config *config;
     const struct pulse *pulse;
     struct mailbox *tail;
+    struct door door;
     atomic_size_t clients;
     size_t max_clients;
 };

@@ -6,9 +6,11 @@ seconds(n): n times BOND_SLOW_FACTOR, so that a sanitizer's binary gets more.
 """
 
 import asyncio
+import copy
 import ctypes
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import re
@@ -304,7 +306,8 @@ class Certificates:
     def _authority(self, name):
         self._openssl(
             *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN={name}"),
+            *("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2"),
+            *("-subj", f"/CN={name}"),
         )
         return self.dir / f"{name}.pem"
 
@@ -322,8 +325,8 @@ class Certificates:
 
     def wrong_host(self):
         """The same, but the server shows the certificate of another host."""
-        other = object.__new__(Certificates)
-        other.__dict__ = self.__dict__ | dict(cert=self.wrong_cert, key=self.wrong_key)
+        other = copy.copy(self)
+        other.cert, other.key = self.wrong_cert, self.wrong_key
         return other
 
     def remove(self):
@@ -513,11 +516,12 @@ class Broker:
         return self.process is not None and self.process.poll() is None
 
     def signal(self, number=signal.SIGTERM):
+        """Asks it to end; the test looks at how it does."""
+        self.ended = True
         self.process.send_signal(number)
 
     def exit_code(self, within=10):
         """Waits for its end."""
-        self.ended = True
         try:
             return self.process.wait(seconds(within))
         except subprocess.TimeoutExpired:
@@ -576,14 +580,14 @@ class Broker:
 
     def ready(self):
         """The status of /ready; None when nobody answers."""
-        from wire import Wire
-
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds(10))
         try:
-            with Wire(self.port) as wire:
-                wire.send(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                return wire.reply().status
-        except OSError:
+            connection.request("GET", "/ready")
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
             return None
+        finally:
+            connection.close()
 
     def url(self, stream, **query):
         return f"ws://127.0.0.1:{self.port}" + ws_path(stream, **query)

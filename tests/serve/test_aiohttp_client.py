@@ -111,7 +111,7 @@ async def test_aiohttp_with_a_bearer_token(broker, redis, stream):
             assert await ws.receive_str(timeout=seconds(10)) == "an event"
 
 
-async def test_aiohttp_with_a_sub_protocol(broker, redis, stream):
+async def test_aiohttp_with_a_sub_protocol(broker, stream):
     protocols = ["bond.v1", f"bond.token.{mint(stream)}"]
     async with aiohttp.ClientSession() as session:
         url = address(broker, f"/ws/{stream}")

@@ -118,7 +118,7 @@ async def test_publish(broker, redis, stream):
     assert result.stdout.strip() == id_.decode(), "it says the event's id"
 
 
-async def test_publish_from_standard_input(broker, redis, stream):
+def test_publish_from_standard_input(redis, stream):
     result = run_cli("publish", stream, "-", stdin='{"from":"stdin"}\n', REDIS_URL=redis.url)
     assert result.returncode == 0, result.stderr
     (_, fields), *none = redis.client.xrange(f"stream:{stream}")

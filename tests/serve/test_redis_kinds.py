@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import receive, receive_up_to, seconds, until
+from harness import close_of, receive, receive_up_to, seconds, until
 
 
 async def delivers(broker, redis, stream, client=None, events=20):
@@ -204,6 +204,47 @@ async def test_without_tracking_a_stream_may_go_back(start, stream):
             redis.publish(stream, f"{top}", id=f"{top}-0")
             assert await receive(ws, 1) == [f"{top}"]
             redis.delete(stream)
+
+
+@pytest.mark.parametrize("refused", ["-xinfo", "-multi", "-@transaction", "-time", "-ping"])
+async def test_another_command_is_refused_by_acl(start, stream, refused):
+    """What the broker uses besides XRANGE makes it better; without it, it still delivers."""
+    redis = start.redis()
+    redis.client.execute_command(f"ACL SETUSER limited on >pw ~* &* +@all {refused}")
+    broker = start.broker(f"redis://limited:pw@127.0.0.1:{redis.port}/0", ready=False)
+    await delivers(broker, redis, stream)
+
+
+async def test_a_key_that_the_user_may_not_read(start):
+    redis = start.redis()
+    redis.client.execute_command("ACL SETUSER limited on >pw ~stream:public* &* +@all")
+    broker = start.broker(f"redis://limited:pw@127.0.0.1:{redis.port}/0")
+    async with broker.connect("public") as allowed, broker.connect("private") as refused:
+        code, reason = await close_of(refused)
+        assert code == 1011 and reason
+        redis.publish("public", "goes on")
+        assert await receive(allowed, 1) == ["goes on"]
+
+
+async def test_a_replica(start, stream):
+    """Reading is all that the broker does: a replica will do."""
+    primary, replica = start.redis(), start.redis()
+    replica.client.replicaof("127.0.0.1", primary.port)
+    await until(
+        lambda: replica.client.info("replication")["master_link_status"] == "up", "no link", 20
+    )
+    broker = start.broker(replica)
+    await delivers(broker, primary, stream)
+
+
+async def test_a_server_that_closes_idle_connections(start, stream):
+    redis = start.redis(config=["timeout 1"])
+    broker = start.broker(redis)
+    async with broker.connect(stream) as ws:
+        await asyncio.sleep(2.5)  # the server's patience is the subject
+        redis.connect().xadd(f"stream:{stream}", {"data": "after a silence"})
+        assert await receive(ws, 1) == ["after a silence"]
+    assert broker.ready() == 200
 
 
 # How little of Redis it takes.

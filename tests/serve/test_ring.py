@@ -141,6 +141,20 @@ async def test_memory_bytes_bound_all_rings_together(start, stream):
         await ws.close()
 
 
+async def test_a_window_of_large_events_is_bounded_too(start, stream):
+    """48 MiB in Redis, a ring of 4: the newest come, and Redis is not asked for ever."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=4 << 20)
+    for i in range(48):
+        redis.publish(stream, f"{i} ".ljust(1 << 20, "x"))
+    async with broker.connect(stream, from_="first") as ws:
+        redis.publish(stream, "live")
+        got = await receive_up_to(ws, "live")
+    kept = [int(event.split()[0]) for event in got[:-1]]
+    assert 2 <= len(kept) <= 4
+    assert kept == list(range(48 - len(kept), 48))
+
+
 async def test_a_window_larger_than_one_reply(start, stream):
     """Priming goes through Redis in pieces; nothing falls between them."""
     redis = start.redis()

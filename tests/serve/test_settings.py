@@ -121,7 +121,8 @@ def test_a_flag_without_its_value():
 def test_an_empty_variable_is_as_none(start):
     """`KEY=` in an .env file."""
     empty = dict.fromkeys([*NUMBERS, "BOND_LOG_LEVEL", "BOND_LOG_FORMAT", "BOND_DATA_FIELD"], "")
-    start.broker(start.redis(), **empty)
+    broker = start.broker(start.redis(), **empty)
+    assert "ring_seconds=60" in broker.log_text()
 
 
 # Where it listens.
@@ -329,4 +330,5 @@ def test_origin_is_not_asked_for(broker, stream):
 
 
 def test_a_secret_decides(broker, stream):
-    refusal(upgrade(broker.port, ws_path(stream, token=mint(stream, secret=""))), 403, "token_invalid")
+    token = mint(stream, secret="")
+    refusal(upgrade(broker.port, ws_path(stream, token=token)), 403, "token_invalid")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import close_of, receive, receive_up_to, seconds, until, ws_path
+from harness import close_of, receive, receive_up_to, seconds, until, wait_until, ws_path
 from wire import CLOSE, RawWs, Wire, get, refusal, upgrade
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -44,6 +44,22 @@ async def test_while_it_drains_it_is_not_ready_and_takes_no_one(start, stream):
     refusal(reply, 503, "unavailable")
     assert int(reply.headers["retry-after"]) > 0
     await asyncio.gather(*closing)
+    assert broker.exit_code() == 0
+
+
+def test_every_worker_answers_until_the_end(start, stream):
+    """Also one whose clients have all gone: its listener must not swallow requests."""
+    broker = start.broker(start.redis(), BOND_DRAIN_SECONDS=3, BOND_WORKERS=4)
+    with RawWs(broker, stream) as ws:
+        broker.signal()
+        wait_until(lambda: broker.ready() != 200, "it is still ready", within=5)
+        for _ in range(40):
+            with Wire(broker.port) as wire:
+                wire.sock.settimeout(seconds(1))
+                wire.send(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert wire.reply().status == 503
+        assert ws.close_frame()[0] == 1001
+        ws.send_close(1001)
     assert broker.exit_code() == 0
 
 

@@ -84,7 +84,7 @@ def test_the_query_comes_before_the_header_and_that_before_the_sub_protocol(brok
     )
 
 
-async def test_python_websockets_with_a_token_in_the_sub_protocol(broker, redis, stream):
+async def test_python_websockets_with_a_token_in_the_sub_protocol(broker, stream):
     offered = ["bond.v1", f"bond.token.{mint(stream)}"]
     async with broker.connect(stream, token="", subprotocols=offered) as ws:
         assert ws.subprotocol == "bond.v1"
@@ -211,6 +211,7 @@ async def test_python_websockets_sees_a_failed_handshake(broker, stream):
         "..",
         "a?b#c",
         "x" * 200,
+        "y" * 5000,
     ],
 )
 async def test_a_stream_name_is_one_percent_encoded_segment(broker, redis, name):

@@ -29,6 +29,14 @@ class Reply:
         return json.loads(self.body)
 
 
+class Refused(AssertionError):
+    """No WebSocket came of it; .reply says why."""
+
+    def __init__(self, reply):
+        super().__init__(f"{reply.status}: {reply.body}")
+        self.reply = reply
+
+
 @dataclass
 class Frame:
     fin: bool
@@ -115,7 +123,7 @@ class Wire:
             name, value = line.split(":", 1)
             headers[name.strip().lower()] = value.strip()
         body = b""
-        if method != "HEAD" and status != "101":
+        if method != "HEAD":
             body = self.read(int(headers.get("content-length", "0")))
         return Reply(int(status), reason, headers, body)
 
@@ -166,7 +174,9 @@ class RawWs(Wire):
         super().__init__(broker.port, rcvbuf)
         self.send(upgrade_head(ws_path(stream, **query), headers))
         self.handshake = self.reply()
-        assert self.handshake.status == 101, (self.handshake.status, self.handshake.body)
+        if self.handshake.status != 101:
+            self.close()
+            raise Refused(self.handshake)
         assert self.handshake.headers["sec-websocket-accept"] == ACCEPT
 
     @staticmethod

@@ -55,8 +55,7 @@ static void gap(uint64_t id_ms)
 // As many events as there are words, ids 1, 2, 3, …; "." is a gap.
 static void items(const char *words)
 {
-    static uint64_t id_ms;
-    id_ms = tail.end_seq;
+    uint64_t id_ms = tail.end_seq;
     while (*words) {
         size_t len = strcspn(words, " ");
         bool is_gap = len == 1 && *words == '.';
@@ -92,12 +91,13 @@ static void assert_log(const struct log *l, const char *expected)
 }
 
 // What log_gather gives from there, each piece in its own: "aabb|cc".
-static void assert_gathers(struct cursor at, size_t max, size_t room, const char *expected)
+static void assert_gathers_until(uint64_t until_seq, struct cursor at, size_t max, size_t room,
+                                 const char *expected)
 {
     struct iovec pieces[8];
     struct buffer out = { 0 };
     size_t count = room, total = 0;
-    size_t bytes = log_gather(&tail, at, max, pieces, &count);
+    size_t bytes = log_gather(&tail, at, until_seq, max, pieces, &count);
     assert_true(count <= room);
     for (size_t i = 0; i < count; i++) {
         assert_int_not_equal(pieces[i].iov_len, 0);
@@ -109,6 +109,11 @@ static void assert_gathers(struct cursor at, size_t max, size_t room, const char
     assert_int_equal(bytes, total);
     assert_string_equal(out.at, expected);
     buffer_free(&out);
+}
+
+static void assert_gathers(struct cursor at, size_t max, size_t room, const char *expected)
+{
+    assert_gathers_until(UINT64_MAX, at, max, room, expected);
 }
 
 static void assert_cursor(struct cursor c, uint64_t seq, uint32_t skip)
@@ -564,6 +569,23 @@ static void nor_more_pieces(void **state)
     assert_gathers((struct cursor){ .seq = 2 }, 3, 1, "cc");
 }
 
+static void nor_anything_from_a_certain_item_on(void **state)
+{
+    (void)state;
+    items("aa bb cc dd ee ff gg");
+    assert_gathers_until(7, (struct cursor){ 0 }, 100, 8, "aabbcc|ddeeff|gg");
+    assert_gathers_until(6, (struct cursor){ 0 }, 100, 8, "aabbcc|ddeeff");
+    assert_gathers_until(5, (struct cursor){ 0 }, 100, 8, "aabbcc|ddee");
+    assert_gathers_until(3, (struct cursor){ 0 }, 100, 8, "aabbcc");
+    assert_gathers_until(1, (struct cursor){ 0 }, 100, 8, "aa");
+    assert_gathers_until(1, (struct cursor){ .skip = 1 }, 100, 8, "a");
+    assert_gathers_until(5, (struct cursor){ .seq = 4, .skip = 1 }, 100, 8, "e");
+    assert_gathers_until(5, (struct cursor){ .seq = 3 }, 3, 8, "dde");
+    assert_gathers_until(0, (struct cursor){ 0 }, 100, 8, "");
+    assert_gathers_until(4, (struct cursor){ .seq = 4 }, 100, 8, "");
+    assert_gathers_until(2, (struct cursor){ .seq = 5 }, 100, 8, ""); // it is past that
+}
+
 static void what_has_no_bytes_is_no_piece(void **state)
 {
     (void)state;
@@ -573,13 +595,16 @@ static void what_has_no_bytes_is_no_piece(void **state)
     assert_gathers((struct cursor){ .seq = 1 }, 100, 1, "b"); // no room is spent on it
     assert_gathers((struct cursor){ .seq = 4 }, 100, 8, "b");
     assert_gathers((struct cursor){ .seq = 8 }, 100, 8, "");
+    assert_gathers_until(5, (struct cursor){ 0 }, 100, 8, "a");
+    assert_gathers_until(7, (struct cursor){ .seq = 1 }, 100, 8, "");
+    assert_gathers_until(8, (struct cursor){ .seq = 1 }, 100, 8, "b");
 }
 
 static void gather_what_has_left(void)
 {
     struct iovec piece;
     size_t count = 1;
-    log_gather(&tail, (struct cursor){ .seq = 2 }, 1, &piece, &count);
+    log_gather(&tail, (struct cursor){ .seq = 2 }, 4, 1, &piece, &count);
 }
 
 static void what_has_left_cannot_be_gathered(void **state)
@@ -800,6 +825,26 @@ static void nor_of_any(void **state)
     assert_int_equal(log_seek_time(&worker, 0), 4);
 }
 
+// Which of the extents belong to the latest run, the letter says besides.
+static void a_worker_is_told_where_the_latest_run_begins(void **state)
+{
+    (void)state;
+    event(10, "a");
+    event(20, "b");
+    log_reset(&tail);
+    event(20, "c");
+    event(30, "d");
+    tell_worker(0);
+    worker.run_seq = tail.run_seq;
+    assert_log(&worker, "0:[a b c] 3:[d]");
+    assert_int_equal(log_seek_id(&worker, id_of(20)), 2);
+    assert_int_equal(log_seek_id(&worker, id_of(10)), 0);
+    assert_int_equal(log_seek_after(&worker, id_of(25)), 3);
+    assert_last_id(&worker, 30);
+    log_trim(&worker, 3);
+    assert_int_equal(worker.run_seq, 3);
+}
+
 static void leave_a_hole(void)
 {
     tell_worker(2);
@@ -862,6 +907,7 @@ int main(void)
         TEST(pieces_are_extents),
         TEST(there_are_no_more_bytes_than_asked_for),
         TEST(nor_more_pieces),
+        TEST(nor_anything_from_a_certain_item_on),
         TEST(what_has_no_bytes_is_no_piece),
         TEST(what_has_left_cannot_be_gathered),
         TEST(a_cursor_stands_between_bytes),
@@ -877,6 +923,7 @@ int main(void)
         TEST(a_half_told_extent_leaves_whole),
         TEST(a_worker_may_never_hear_of_an_extent),
         TEST(nor_of_any),
+        TEST(a_worker_is_told_where_the_latest_run_begins),
         TEST(a_hole_in_the_middle_is_impossible),
         TEST(gaps_reach_a_worker_too),
     };

@@ -1,0 +1,106 @@
+#include "seek.h"
+
+struct eventid seek_event_id(const struct log *l, uint64_t seq)
+{
+    for (; seq < l->end_seq; seq++)
+        if (log_item(l, seq)->kind == ITEM_EVENT)
+            return log_item(l, seq)->id;
+    return (struct eventid){ 0 };
+}
+
+struct eventid seek_event_id_before(const struct log *l, uint64_t seq)
+{
+    for (; seq > l->first_seq; seq--)
+        if (log_item(l, seq - 1)->kind == ITEM_EVENT)
+            return log_item(l, seq - 1)->id;
+    return (struct eventid){ 0 };
+}
+
+int64_t seek_count_events(const struct log *l, uint64_t from, uint64_t to)
+{
+    int64_t count = 0;
+    for (uint64_t seq = from; seq < to; seq++)
+        count += log_item(l, seq)->kind == ITEM_EVENT;
+    return count;
+}
+
+bool seek_has_gaps(const struct log *l, uint64_t from, uint64_t to)
+{
+    for (uint64_t seq = from; seq < to; seq++)
+        if (log_item(l, seq)->kind == ITEM_GAP)
+            return true;
+    return false;
+}
+
+static uint64_t newest_event(const struct log *l)
+{
+    for (uint64_t seq = l->end_seq; seq > l->first_seq; seq--)
+        if (log_item(l, seq - 1)->kind == ITEM_EVENT)
+            return seq - 1;
+    return l->end_seq;
+}
+
+// Was there, below all that the log holds, something that was asked for?
+static bool floor_is_asked_for(const struct floor *floor, const struct start *start)
+{
+    if (floor->id.ms == 0 && floor->id.seq == 0)
+        return false;
+    switch (start->kind) {
+    case START_TIME: return floor->time_ms >= start->at_ms;
+    case START_ID: return eventid_cmp(floor->id, start->id) >= 0;
+    case START_AFTER: return eventid_cmp(floor->id, start->id) > 0;
+    default: return false;
+    }
+}
+
+// `wanted` is where the client asked to begin, `first` where it may.
+static struct seek_place begin_at(const struct log *l, const struct floor *floor,
+                                  const struct start *start, uint64_t wanted, uint64_t first,
+                                  int64_t window_ms)
+{
+    struct seek_place place = { .seq = wanted > first ? wanted : first };
+    bool below = wanted == l->first_seq && floor_is_asked_for(floor, start);
+    int64_t hidden = wanted < first ? seek_count_events(l, wanted, first) : 0;
+    if (!below && hidden == 0)
+        return place;
+    bool by_limit = first == l->first_seq && floor->time_ms >= window_ms;
+    bool exact = !below && !seek_has_gaps(l, wanted, first);
+    place.has_gap = true;
+    place.gap = (struct gap){
+        .reason = by_limit ? GAP_LIMIT : GAP_WINDOW,
+        .after = start->kind == START_AFTER ? start->id : (struct eventid){ 0 },
+        .before = seek_event_id(l, first),
+        .missed = exact ? hidden : MISSED_UNKNOWN,
+    };
+    return place;
+}
+
+static struct seek_place begin_anew(const struct log *l, struct eventid after, uint64_t first)
+{
+    return (struct seek_place){
+        .seq = first,
+        .has_gap = true,
+        .gap = { .reason = GAP_RESET, .after = after, .before = seek_event_id(l, first),
+                 .missed = MISSED_UNKNOWN },
+    };
+}
+
+struct seek_place seek_start(const struct log *l, const struct floor *floor, struct eventid last,
+                             const struct start *start, int64_t window_ms)
+{
+    uint64_t first = log_seek_time(l, window_ms);
+    uint64_t wanted = l->end_seq;
+    switch (start->kind) {
+    case START_LIVE: return (struct seek_place){ .seq = l->end_seq };
+    case START_LAST: return (struct seek_place){ .seq = newest_event(l) };
+    case START_FIRST: return (struct seek_place){ .seq = first };
+    case START_TIME: wanted = log_seek_time(l, start->at_ms); break;
+    case START_ID: wanted = log_seek_id(l, start->id); break;
+    case START_AFTER:
+        if (eventid_cmp(start->id, last) > 0)
+            return begin_anew(l, start->id, first);
+        wanted = log_seek_after(l, start->id);
+        break;
+    }
+    return begin_at(l, floor, start, wanted, first, window_ms);
+}

@@ -1,0 +1,23 @@
+// Where a client begins in a log, and what it missed by that. Pure.
+#pragma once
+
+#include "letter.h"
+#include "log.h"
+#include "notice.h"
+
+struct seek_place {
+    uint64_t seq;
+    bool has_gap;
+    struct gap gap; // of what was asked for, this will not come
+};
+
+// window_ms: the start of the replay window, Redis's clock. Nobody begins before
+// it, whatever memory still holds. last: the newest id that the stream ever had;
+// an `after` ahead of it is of another stream, and all of this one is new to it.
+struct seek_place seek_start(const struct log *l, const struct floor *floor, struct eventid last,
+                             const struct start *start, int64_t window_ms);
+
+struct eventid seek_event_id(const struct log *l, uint64_t seq); // of the first event from seq on; 0-0: none
+struct eventid seek_event_id_before(const struct log *l, uint64_t seq); // of the last one before it
+int64_t seek_count_events(const struct log *l, uint64_t from, uint64_t to);
+bool seek_has_gaps(const struct log *l, uint64_t from, uint64_t to);
