@@ -25,8 +25,8 @@ struct bare {
     int orders, answers; // our ends of two pipes
 };
 
-// Forks. `storm_bytes`: nothing is paced; each client gets so many bytes of frames
-// (from the replay's events on) as soon as it has come, as fast as it takes them.
+// Forks. With o->replay nothing is paced: each client gets o->prefill events as soon
+// as it has come, as fast as it takes them. False: it has said why.
 bool bare_start(struct bare *b, const struct options *o, enum fault fault);
 // As publisher_run: waits until the last has been sent. False: it is gone.
 bool bare_run(struct bare *b, uint64_t first, uint64_t count, int64_t start_ns);

@@ -176,13 +176,13 @@ bool publisher_run(struct publisher *p, uint64_t first, uint64_t count, int64_t 
     for (uint64_t done = 0; done < count;) {
         int64_t due_ns = due_of(o, start_ns, done);
         sleep_until(due_ns);
+        histogram_add(p->lag, clock_ns() - due_ns);
         uint64_t burst_end = done + o->burst < count ? done + o->burst : count;
         while (done < burst_end) {
             add_event(p, first + done++, due_ns);
             if (o->post && (!write_out(p) || !read_answers(p, 0)))
                 return false;
         }
-        histogram_add(p->lag, clock_ns() - due_ns);
         if (!write_out(p) || !read_answers(p, UINT64_MAX))
             return false;
     }

@@ -18,6 +18,7 @@ class Mark:
     most: float = None  # at most this
     least: float = None  # at least this
     more: float = None  # at most so much more than the reference
+    noise: float = None  # at most so many times the reference, or its worst round
 
     def text(self, unit):
         unit = f" {unit}" if unit else ""
@@ -27,15 +28,21 @@ class Mark:
             return f"<= {self.most:g}{unit}"
         if self.least is not None:
             return f">= {self.least:g}{unit}"
+        if self.noise is not None:
+            return "within noise"
         return f"<= +{self.more:g}{unit}"
 
     def limit(self, reference):
-        """The same as a value in the row's unit."""
+        """The same as a value in the row's unit. `reference` is its spread, or None."""
+        if self.most is not None or self.least is not None:
+            return self.most if self.most is not None else self.least
+        if reference is None:
+            return None
         if self.ratio is not None:
-            return self.ratio * reference if reference else None
-        if self.more is not None:
-            return self.more + reference if reference is not None else None
-        return self.most if self.most is not None else self.least
+            return self.ratio * reference[1]
+        if self.noise is not None:
+            return max(self.noise * reference[1], reference[2])
+        return self.more + reference[1]
 
     def used(self, value, ratio, reference):
         """1 is the mark itself, less is better."""
@@ -111,7 +118,7 @@ def compare(row, runs):
         used = row.mark.used(
             median(broker.values()),
             median(ratios) if ratios else None,
-            median(beside.values()) if beside else None,
+            spread(beside.values()),
         )
         result["mark_used"] = used
         result["met"] = used <= 1 if used is not None else None
@@ -146,7 +153,7 @@ class Results:
         self.write_file("results.json", json.dumps({"scenarios": self.scenarios}, indent=1) + "\n")
         self.write_file("table.md", self.markdown())
         for name, scenario in self.scenarios.items():
-            if scenario["rows"]:
+            if any(row["broker_spread"] for row in scenario["rows"]):
                 self.write_file(f"{name}.svg", scenario_plot(name, scenario))
         self.write_file("marks.svg", marks_plot(self.scenarios))
 
@@ -280,7 +287,7 @@ def scenario_plot(name, scenario):
 def row_plot(d, row, y):
     mark = Mark(**row["mark"]) if row["mark"] else None
     reference, broker = row["reference_spread"], row["broker_spread"]
-    limit = mark.limit(reference[1] if reference else None) if mark else None
+    limit = mark.limit(reference) if mark else None
     most = max([broker[2], reference[2] if reference else 0, limit or 0]) or 1
     scale = (WIDTH - LEFT - RIGHT) / most
 
@@ -311,8 +318,8 @@ def marks_plot(scenarios):
         for row in scenario["rows"]
         if row.get("mark_used") is not None
     ]
-    clip, left = 2.0, 250
-    scale = (WIDTH - left - RIGHT) / clip
+    clip, left, right = 2.0, 250, 150
+    scale = (WIDTH - left - right) / clip
     d = Drawing(84 + STEP * len(rows), "how much of each mark is used")
     d.text(16, 26, "Marks", size=16, weight="600")
     d.text(WIDTH - 16, 26, "share of the mark that is used: at most 100 % is met", anchor="end", fill=FAINT)
@@ -327,6 +334,7 @@ def marks_plot(scenarios):
         d.text(left - 8, y + 15, f"{name}, {row['what']}", anchor="end", fill=FAINT, size=12)
         d.bar(left, y, min(used, clip) * scale, GOOD if row["met"] else BAD)
         mark = Mark(**row["mark"]).text(row["unit"])
+        mark = mark.replace("within ", "")
         d.text(WIDTH - 16, y + 15, f"{used:.0%} of {mark}", anchor="end", size=12)
         y += STEP
     x = left + scale

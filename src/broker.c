@@ -145,10 +145,10 @@ static void for_each_worker(struct broker *b, void (*what)(struct worker *))
         what(&b->workers[i]);
 }
 
-static bool all_ended(struct broker *b)
+static bool all_drained(struct broker *b)
 {
     for (int i = 0; i < b->worker_count; i++)
-        if (!atomic_load(&b->workers[i].ended))
+        if (!atomic_load(&b->workers[i].drained))
             return false;
     return true;
 }
@@ -213,15 +213,15 @@ int broker_run(const struct config *config)
         SAY_I("clients", (int64_t)atomic_load(&b.world.clients)),
         SAY_I("seconds", config->drain_seconds));
     for_each_worker(&b, worker_drain);
-    while (!all_ended(&b)) {
+    while (!all_drained(&b)) {
         const struct timespec moment = { .tv_nsec = 20 * 1000 * 1000 };
         number = sigtimedwait(&signals, NULL, &moment);
         if (number > 0) {
             say(SAY_WARN, "stopping_at_once", SAY_S("signal", signal_name(number)));
-            for_each_worker(&b, worker_stop);
             break;
         }
     }
+    for_each_worker(&b, worker_stop);
     for_each_worker(&b, worker_join);
     say_stopped(&b);
     stop(&b);

@@ -659,7 +659,7 @@ static void begin(struct client *c)
     struct extra *x = c->extra;
     struct stream *s = c->stream;
     CHECK(c->waiting && x->starting && s->primed);
-    if (x->start.kind == START_AFTER && !x->confirmed && eventid_cmp(x->start.id, s->last) > 0) {
+    if (!x->confirmed && seek_is_ahead(&s->log, s->last, &x->start)) {
         x->confirmed = true; // by the next `refreshed`
         stream_refresh(s);
         return;

@@ -110,7 +110,8 @@ static int64_t patience_ms(const struct link *l)
     return since + allowed - l->loop->now_ms;
 }
 
-// Replies do not move the alarm: it may go off early, and is then set anew.
+// Replies do not move the alarm, but the last one: it may go off early, and is then
+// set anew.
 static void set_alarm_while_up(struct link *l)
 {
     set_alarm(l, l->loop->now_ms, patience_ms(l));
@@ -606,6 +607,8 @@ static void read_input(struct link *l)
             want *= 2;
     } while ((size_t)n == room || l->ssl);
 
+    if (l->state == UP && !oldest_ask(l))
+        set_alarm_while_up(l); // nothing is waited for: the next PING may be due before the alarm is
     if (l->state != CLOSED)
         update_interest(l);
 }

@@ -197,6 +197,13 @@ uint64_t log_seek_id(const struct log *l, struct eventid id)
     return low;
 }
 
+bool log_has_id(const struct log *l, struct eventid id)
+{
+    uint64_t seq = log_seek_id(l, id);
+    return seq < l->end_seq && log_item(l, seq)->kind == ITEM_EVENT &&
+           eventid_cmp(log_item(l, seq)->id, id) == 0;
+}
+
 uint64_t log_seek_after(const struct log *l, struct eventid id)
 {
     uint64_t seq = log_seek_id(l, id);

@@ -68,6 +68,7 @@ void log_extend(struct log *l, const struct extent *extent);
 uint64_t log_seek_time(const struct log *l, int64_t at_ms);
 // By id, within the latest run; for an id that an older run has exactly, there.
 uint64_t log_seek_id(const struct log *l, struct eventid id);
+bool log_has_id(const struct log *l, struct eventid id); // an event of that id, in any run
 uint64_t log_seek_after(const struct log *l, struct eventid id);
 
 // The bytes from the cursor up to the item until_seq, at most `max` of them, in at

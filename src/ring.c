@@ -74,7 +74,7 @@ static void enforce_limits(struct ring *r)
     uint64_t missed;
     while (RAW(r)->len > 1 && ring_bytes(r) > (size_t)all->config->ring_bytes)
         drop_oldest(r);
-    while (all->bytes > (size_t)all->config->memory_bytes) {
+    while (all->bytes > (size_t)all->config->memory_bytes && !list_empty(&all->segments)) {
         struct ring *of = LIST_ITEM(all->segments.next, struct segment, by_age)->owner;
         if (of == r && RAW(r)->len == 1)
             break; // what has just come must be delivered
@@ -127,8 +127,9 @@ static bool append_to(struct ring *r, struct log *l, struct item item, struct vi
     log_extent(l, l->len - 1)->segment->written_ms = all->loop->now_ms;
     if (made) {
         made->owner = r;
-        list_push(&all->segments, &made->by_age);
         all->bytes += made->size;
+        if (l == RAW(r))
+            list_push(&all->segments, &made->by_age);
     }
     return true;
 }
@@ -206,10 +207,7 @@ void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms)
 
 bool ring_has(const struct ring *r, struct eventid id)
 {
-    const struct log *l = RAW(r);
-    uint64_t seq = log_seek_id(l, id);
-    return seq < l->end_seq && log_item(l, seq)->kind == ITEM_EVENT &&
-           eventid_cmp(log_item(l, seq)->id, id) == 0;
+    return log_has_id(RAW(r), id);
 }
 
 // ---- editions -------------------------------------------------------------------

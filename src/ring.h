@@ -19,8 +19,8 @@ struct rings {
     const struct config *config;
     struct stats *stats;
     struct loop *loop;    // for its clock and its deadlines
-    struct list segments; // oldest first
-    size_t bytes;
+    struct list segments; // the raw ones, oldest first; the others go with them
+    size_t bytes;         // of all
     struct deadline_queue trims;
     struct form_writer writer;
     struct buffer scratch;

@@ -75,6 +75,12 @@ static struct seek_place begin_at(const struct log *l, const struct floor *floor
     return place;
 }
 
+bool seek_is_ahead(const struct log *l, struct eventid last, const struct start *start)
+{
+    return start->kind == START_AFTER && eventid_cmp(start->id, last) > 0 &&
+           !log_has_id(l, start->id);
+}
+
 static struct seek_place begin_anew(const struct log *l, struct eventid after, uint64_t first)
 {
     return (struct seek_place){
@@ -97,8 +103,8 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
     case START_TIME: wanted = log_seek_time(l, start->at_ms); break;
     case START_ID: wanted = log_seek_id(l, start->id); break;
     case START_AFTER:
-        if (eventid_cmp(start->id, last) > 0)
-            return begin_anew(l, start->id, first);
+        if (seek_is_ahead(l, last, start))
+            return begin_anew(l, start->id, first > l->run_seq ? first : l->run_seq);
         wanted = log_seek_after(l, start->id);
         break;
     }

@@ -11,11 +11,10 @@ struct seek_place {
     struct gap gap; // of what was asked for, this will not come
 };
 
-// window_ms: the start of the replay window, Redis's clock. Nobody begins before
-// it, whatever memory still holds. last: the newest id that the stream ever had;
-// an `after` ahead of it is of another stream, and all of this one is new to it.
 struct seek_place seek_start(const struct log *l, const struct floor *floor, struct eventid last,
                              const struct start *start, int64_t window_ms);
+
+bool seek_is_ahead(const struct log *l, struct eventid last, const struct start *start);
 
 struct eventid seek_event_id(const struct log *l, uint64_t seq); // of the first event from seq on; 0-0: none
 struct eventid seek_event_id_before(const struct log *l, uint64_t seq); // of the last one before it

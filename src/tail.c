@@ -202,7 +202,7 @@ static void command(struct tail *t, size_t argc, const struct view *argv, enum a
                     struct feed *f)
 {
     link_command(t->link, argc, argv);
-    ask(t, kind, f);
+    ask(t, kind, kind == ASK_NOTHING ? NULL : f);
 }
 
 // Entries from an id on: where we are, or for a new feed the start of the window.

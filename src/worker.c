@@ -119,7 +119,7 @@ static void take_letter(void *ctx, struct letter *letter)
 
 static void end_due(struct deadline *d)
 {
-    loop_stop(&CONTAINER_OF(d, struct worker, end)->loop);
+    atomic_store(&CONTAINER_OF(d, struct worker, end)->drained, true);
 }
 
 static bool before_sleep(void *ctx)
@@ -127,7 +127,7 @@ static bool before_sleep(void *ctx)
     struct worker *w = ctx;
     bool more = clients_flush(&w->clients);
     if (w->clients.draining && clients_left(&w->clients) == 0)
-        loop_stop(&w->loop);
+        atomic_store(&w->drained, true); // but requests are answered until all have drained
     return more;
 }
 
@@ -181,7 +181,6 @@ static void *run(void *arg)
     clients_start(&w->clients);
     loop_run(&w->loop);
     clients_done(&w->clients);
-    atomic_store(&w->ended, true);
     return NULL;
 }
 

@@ -25,8 +25,8 @@ struct worker {
     int listen_fd, spare_fd;
     struct deadline_queue ends;
     struct deadline end;
-    bool running;      // the thread was started
-    atomic_bool ended; // the thread is at its end; to be joined
+    bool running;        // the thread was started
+    atomic_bool drained; // its clients are gone, or the time for that is over
 };
 
 // What all workers of a broker share.
@@ -44,7 +44,7 @@ struct worker_world {
 bool worker_init(struct worker *w, int number, struct worker_world *world, int listen_fd, char **why);
 bool worker_start(struct worker *w, char **why);
 
-void worker_drain(struct worker *w); // it ends when its clients are gone, or drain_seconds are over
+void worker_drain(struct worker *w); // `drained` is set when its clients are gone, or it is too late
 void worker_stop(struct worker *w);  // it ends at once
 void worker_join(struct worker *w);  // waits for its end; its clients are gone then
 void worker_done(struct worker *w);  // when nobody posts to it any more

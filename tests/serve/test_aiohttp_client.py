@@ -71,16 +71,14 @@ async def test_websockets_that_reconnects(start, stream):
 @pytest.mark.parametrize(
     "offer",
     [
-        "permessage-deflate",
-        "permessage-deflate; client_max_window_bits",
-        "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-        "permessage-deflate; server_max_window_bits=9, permessage-deflate",
+        "permessage-deflate; server_max_window_bits=9",
+        "permessage-deflate; unknown_parameter",
         "x-webkit-deflate-frame",
         "foo; bar=\"a, b\"",
     ],
 )
 def test_extensions_are_declined(broker, stream, offer):
-    """Not negotiated yet: the answer names none, and nothing is compressed."""
+    """The answer names none, and nothing is compressed."""
     with Wire(broker.port) as wire:
         wire.send(upgrade_head(ws_path(stream), [f"Sec-WebSocket-Extensions: {offer}"]))
         reply = wire.reply()

@@ -131,7 +131,8 @@ async def test_memory_bytes_bound_all_rings_together(start, stream):
         sockets.append(ws)
     held = 0
     for name in names:
-        async with broker.connect(name, from_="first") as late:
+        # slow=skip: this very event may push out what the client has not had yet.
+        async with broker.connect(name, from_="first", slow="skip") as late:
             redis.publish(name, "live")
             got = await receive_up_to(late, "live")
             held += sum(map(len, got))
