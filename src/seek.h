@@ -11,9 +11,13 @@ struct seek_place {
     struct gap gap; // of what was asked for, this will not come
 };
 
+// window_ms: the start of the replay window, Redis's clock. Nobody begins before
+// it, whatever memory still holds. last: the newest id of the stream's latest run.
 struct seek_place seek_start(const struct log *l, const struct floor *floor, struct eventid last,
                              const struct start *start, int64_t window_ms);
 
+// An `after` that is ahead of the latest run, and in no older one that the log still
+// has, is of another stream: the latest run is new to that client.
 bool seek_is_ahead(const struct log *l, struct eventid last, const struct start *start);
 
 struct eventid seek_event_id(const struct log *l, uint64_t seq); // of the first event from seq on; 0-0: none
