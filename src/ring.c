@@ -83,6 +83,8 @@ static void enforce_limits(struct ring *r)
                 SAY_V("shortened", of->id),
                 SAY_S("hint", "raise BOND_MEMORY_BYTES or lower BOND_RING_SECONDS"));
         drop_oldest(of);
+        if (of != r) // r's subscribers will be told with what has just come
+            ring_tell(of);
     }
 }
 

@@ -965,7 +965,8 @@ static void tail_free(struct tail *t)
         f->asked = false;
         feed_drop(f);
     }
-    link_free(t->link);
+    if (t->link)
+        link_free(t->link);
     loop_done(&t->loop);
     table_done(&t->feeds);
     rings_done(&t->rings);
@@ -1003,6 +1004,7 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
     t->link = make_link(t, &link_why);
     if (t->link == NULL) {
         CHECK(asprintf(why, "the link to Redis (REDIS_URL) cannot be prepared: %s", link_why) >= 0);
+        tail_free(t);
         return NULL;
     }
     return t;

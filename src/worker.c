@@ -12,6 +12,7 @@
 
 #define ACCEPTS_PER_TURN 64
 #define SAY_EVERY_MS 5000
+#define PAUSE_MS 200 // without accepting, when no descriptor can be had
 #define END_GRACE_MS 2000 // for the last closes to be answered, after drain_seconds
 
 // ---- accepting ------------------------------------------------------------------
@@ -57,6 +58,23 @@ static bool refuse_one(struct worker *w)
     return fd >= 0;
 }
 
+// The spare may be lost to another worker, which took the descriptor that we gave up
+// for a moment. Then nobody is accepted for a while: the kernel queues them.
+static void pause_accepting(struct worker *w)
+{
+    loop_unwatch(&w->loop, w->listen_fd);
+    deadline_arm(&w->pauses, &w->pause, w->loop.now_ms);
+}
+
+static void pause_due(struct deadline *d)
+{
+    struct worker *w = CONTAINER_OF(d, struct worker, pause);
+    if (w->spare_fd < 0)
+        w->spare_fd = open_spare();
+    if (!loop_watch(&w->loop, w->listen_fd, &w->listener, EPOLLIN))
+        deadline_arm(&w->pauses, &w->pause, w->loop.now_ms);
+}
+
 static void accept_ready(struct watch *watch, uint32_t events)
 {
     struct worker *w = CONTAINER_OF(watch, struct worker, listener);
@@ -70,8 +88,10 @@ static void accept_ready(struct watch *watch, uint32_t events)
             }
         } else if (errno == EMFILE || errno == ENFILE) {
             say_full(w, strerror(errno));
-            if (!refuse_one(w))
+            if (!refuse_one(w)) {
+                pause_accepting(w);
                 return;
+            }
         } else if (errno != ECONNABORTED && errno != EINTR) {
             if (errno != EAGAIN)
                 say_full(w, strerror(errno));
@@ -157,6 +177,9 @@ bool worker_init(struct worker *w, int number, struct worker_world *world, int l
     deadline_queue_init(&w->ends, 0, end_due);
     loop_add_queue(&w->loop, &w->ends);
     deadline_init(&w->end);
+    deadline_queue_init(&w->pauses, PAUSE_MS, pause_due);
+    loop_add_queue(&w->loop, &w->pauses);
+    deadline_init(&w->pause);
     streams_init(&w->streams, &w->mailbox, world->tail);
     clients_init(&w->clients, &(struct clients_setup){
                                   .loop = &w->loop,

@@ -23,8 +23,8 @@ struct worker {
     struct stats stats;
     struct watch listener;
     int listen_fd, spare_fd;
-    struct deadline_queue ends;
-    struct deadline end;
+    struct deadline_queue ends, pauses;
+    struct deadline end, pause;
     bool running;        // the thread was started
     atomic_bool drained; // its clients are gone, or the time for that is over
 };

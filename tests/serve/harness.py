@@ -29,7 +29,7 @@ import redis as redis_py
 import websockets
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("BOND_BROKER_BIN", str(ROOT / "build" / "bond-broker"))
+BINARY = str(Path(os.environ.get("BOND_BROKER_BIN", ROOT / "build" / "bond-broker")).resolve())
 SLOW_FACTOR = float(os.environ.get("BOND_SLOW_FACTOR", "1"))
 SECRET = "a-secret-for-tests-2f6c"
 SANITIZER_REPORT = re.compile(
