@@ -54,8 +54,6 @@ static void drop_oldest(struct ring *r)
     for (size_t form = 0; form < FORM_COUNT; form++)
         drop_segments_before(r, &r->editions[form].log, seq);
     drop_gaps_before(r, seq);
-    if (RAW(r)->len <= 1)
-        deadline_cancel(&r->trim);
 }
 
 static size_t ring_bytes(const struct ring *r)
@@ -88,6 +86,29 @@ static void enforce_limits(struct ring *r)
     }
 }
 
+static void drop_edition(struct ring *r, struct edition *e)
+{
+    drop_segments_before(r, &e->log, e->log.end_seq);
+    log_done(&e->log);
+    e->active = false;
+}
+
+// Drops those that nobody has listened to since then. True: some are left that
+// nobody listens to.
+static bool drop_idle_editions(struct ring *r, int64_t since_ms)
+{
+    bool left = false;
+    for (size_t form = FORM_RAW + 1; form < FORM_COUNT; form++) {
+        struct edition *e = &r->editions[form];
+        bool idle = e->active && list_empty(&e->subscriptions);
+        if (idle && e->idle_since_ms <= since_ms)
+            drop_edition(r, e);
+        else
+            left = left || idle;
+    }
+    return left;
+}
+
 // By time a segment leaves when the window has passed since its newest item came:
 // since it came, not since it happened, so that what Redis held back during an
 // outage is not dropped before connected clients have had it. Clients that ask
@@ -100,7 +121,8 @@ static void trim_due(struct deadline *d)
     int64_t before_ms = all->loop->now_ms - all->config->ring_seconds * MS_PER_S;
     while (RAW(r)->len > 1 && log_extent(RAW(r), 0)->segment->written_ms <= before_ms)
         drop_oldest(r);
-    if (RAW(r)->len > 1)
+    bool idle_left = drop_idle_editions(r, before_ms);
+    if (RAW(r)->len > 1 || idle_left)
         deadline_arm(&all->trims, &r->trim, all->loop->now_ms);
     ring_tell(r);
 }
@@ -242,13 +264,6 @@ static bool make_edition(struct ring *r, enum form form)
     return true;
 }
 
-static void drop_edition(struct ring *r, struct edition *e)
-{
-    drop_segments_before(r, &e->log, e->log.end_seq);
-    log_done(&e->log);
-    e->active = false;
-}
-
 // ---- subscribers ----------------------------------------------------------------
 
 static void post_failure(struct mailbox *to, struct stream *stream, int close_code, const char *reason)
@@ -309,8 +324,9 @@ bool ring_unsubscribe(struct ring *r, const struct request *request)
         return false;
     list_remove(&s->node);
     free(s);
-    if (request->form != FORM_RAW && list_empty(&e->subscriptions))
-        drop_edition(r, e);
+    e->idle_since_ms = r->all->loop->now_ms;
+    if (!deadline_armed(&r->trim))
+        deadline_arm(&r->all->trims, &r->trim, r->all->loop->now_ms);
     return true;
 }
 

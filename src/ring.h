@@ -1,6 +1,7 @@
 // What the tail holds of one stream, in each form that somebody listens to, and who
 // listens. The raw form is always there; another is an edition that is made from
-// it when its first subscriber comes, and dropped when its last one leaves.
+// it when its first subscriber comes, and dropped some time after its last one has
+// left: to make it anew costs as much as the ring is long.
 //
 //   ring ─┬─ raw      log ──▶ segments      subscriptions ──▶ workers
 //         ├─ envelope log ──▶ segments      subscriptions
@@ -31,6 +32,7 @@ struct edition {
     struct log log;
     struct list subscriptions;
     bool active;
+    int64_t idle_since_ms; // without subscribers, if it has none
 };
 
 struct ring {

@@ -16,8 +16,11 @@
 #include "table.h"
 #include "ws.h"
 
-#define READ_COUNT 256          // entries asked for in one read
-#define READS_IN_FLIGHT 64      // so much is unanswered at once: it bounds the replies' memory
+#define PAGE_BYTES (1 * MIB) // what one read is to bring, going by the entries it brought before
+#define PAGE_FIRST 32        // entries, while their size is not known
+#define PAGE_MIN 2           // one of them is the one that we have
+#define PAGE_MAX 512
+#define READS_IN_FLIGHT 64 // with PAGE_BYTES it bounds the memory of the replies
 #define RETRY_MS 250            // a stream whose read failed for now is read again
 #define TICK_MS 1000            // sweep slice and clock check
 #define CLOCK_EVERY_TICKS 5
@@ -35,6 +38,7 @@ struct feed {
     uint64_t last_hash; // of the fields of the entry at ring.last; 0: we have not seen them
     uint64_t added;     // the stream's entries-added when ring.last was its newest
     bool added_known;
+    size_t page;  // entries to ask for in one read
     bool placed;  // ring.last is set: we know where we are
     bool check;   // the next read must look at XINFO too
     bool sift;    // what is read next may be what we had before Redis lost its newest
@@ -210,7 +214,7 @@ static void send_range(struct feed *f, struct eventid from, enum ask_kind kind)
 {
     char start[EVENTID_MAX + 1], count[24];
     size_t start_len = eventid_format(from, start);
-    size_t count_len = (size_t)snprintf(count, sizeof(count), "%d", READ_COUNT);
+    size_t count_len = (size_t)snprintf(count, sizeof(count), "%zu", f->page);
     const struct view argv[] = { VIEW("XRANGE"), feed_key(f),   { start, start_len },
                                  VIEW("+"),      VIEW("COUNT"), { count, count_len } };
     command(f->tail, ARRAY_LEN(argv), argv, kind, f);
@@ -274,14 +278,22 @@ static void read_dirty(struct tail *t)
 struct taken {
     size_t entries; // how many the reply had
     size_t fresh;   // how many of them lay behind `last`
+    bool is_full;   // there may be more behind them
 };
+
+static size_t page_for(size_t entry_bytes)
+{
+    size_t page = PAGE_BYTES / (entry_bytes + 1);
+    return page < PAGE_MIN ? PAGE_MIN : page > PAGE_MAX ? PAGE_MAX : page;
+}
 
 // Takes the entries of a range that lie behind f->ring.last.
 static struct taken take_entries(struct feed *f, struct resp_reader *r,
                                  const struct resp_node *entries)
 {
-    struct taken taken = { 0 };
+    struct taken taken = { .is_full = entries->count >= f->page };
     struct resp_node entry, id_node, fields;
+    const char *begun = r->at;
     for (size_t i = 0; i < entries->count; i++) {
         struct eventid id;
         if (!resp_next(r, &entry))
@@ -302,6 +314,8 @@ static struct taken take_entries(struct feed *f, struct resp_reader *r,
         f->last_hash = hash_table_hash((struct view){ body, (size_t)(r->at - body) });
         taken.fresh++;
     }
+    if (taken.entries > 0)
+        f->page = page_for((size_t)(r->at - begun) / taken.entries);
     return taken;
 }
 
@@ -318,7 +332,7 @@ static void caught_up(struct feed *f)
 
 static void finish_read(struct feed *f, struct taken taken)
 {
-    if (taken.entries >= READ_COUNT)
+    if (taken.is_full)
         mark_dirty(f); // there is more
     else
         caught_up(f);
@@ -506,7 +520,7 @@ static void take_check(struct feed *f, struct resp_reader *r, const struct strea
 
     // entries-added is the count at `last` only when that is the stream's end; else
     // the last page will tell. A stream that is not there has had none.
-    bool at_end = taken.entries < READ_COUNT;
+    bool at_end = !taken.is_full;
     f->added = info->exists ? info->added : 0;
     f->added_known = at_end && (info->added_known || !info->exists);
     f->check = !at_end && info->added_known;
@@ -753,7 +767,9 @@ static struct feed *feed_new(struct tail *t, struct view id)
 {
     size_t prefix_len = strlen(t->config->stream_prefix);
     struct feed *f = must_alloc(sizeof(*f) + prefix_len + id.len);
-    *f = (struct feed){ .tail = t, .prefix_len = prefix_len, .key_len = prefix_len + id.len };
+    *f = (struct feed){
+        .tail = t, .page = PAGE_FIRST, .prefix_len = prefix_len, .key_len = prefix_len + id.len
+    };
     memcpy(f->key, t->config->stream_prefix, prefix_len);
     memcpy(f->key + prefix_len, id.at, id.len);
     list_init(&f->in_dirty);
