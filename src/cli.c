@@ -87,10 +87,10 @@ int cli_check_token(int argc, char **argv)
     struct config c;
     if (!load(&c))
         return EXIT_USAGE;
-    const struct view secret = view_of(c.secret);
+    const struct view secrets[] = { view_of(c.secret), view_of(c.secret_previous) };
     int64_t expiry_s, now_ms = clock_wall_ms();
-    enum token_verdict verdict =
-        token_verify(view_of(argv[1]), view_of(argv[0]), &secret, 1, now_ms, &expiry_s);
+    enum token_verdict verdict = token_verify(view_of(argv[1]), view_of(argv[0]), secrets,
+                                              ARRAY_LEN(secrets), now_ms, &expiry_s);
     if (verdict == TOKEN_OK)
         printf("ok: valid for another %lld s\n", (long long)(expiry_s - now_ms / MS_PER_S));
     else

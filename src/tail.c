@@ -26,6 +26,7 @@
 #define CLOCK_EVERY_TICKS 5
 #define POLLS_PER_MS 5          // without tracking: reads a millisecond at most
 #define SAY_EVERY_MS 10000
+#define DOWN_SAY_MS 30000
 
 // One stream that is followed in Redis. Where we are in it is ring.last.
 struct feed {
@@ -84,7 +85,8 @@ struct tail {
     bool troubled;         // Redis answers, but not with data (LOADING, BUSY, …)
     bool cannot_check;     // XINFO or MULTI are refused here
     struct buffer scratch;
-    struct say_limit odd_event, read_failed;
+    struct say_limit odd_event, read_failed, down;
+    char down_why[256]; // as it was last said; empty when the link has been up since
 };
 
 static struct view feed_key(const struct feed *f)
@@ -666,6 +668,7 @@ static void link_came_up(void *ctx)
         SAY_I("streams", (int64_t)t->feeds.len));
     t->troubled = false;
     t->cannot_check = false;
+    t->down_why[0] = '\0';
     ask_time(t);
     mark_all_dirty(t);
     deadline_cancel(&t->poll);
@@ -673,10 +676,23 @@ static void link_came_up(void *ctx)
         arm_poll(t);
 }
 
+// The first time, when the reason changes, and now and then: it is tried again
+// every second or two.
+static void say_down(struct tail *t, const char *why)
+{
+    uint64_t missed = 0;
+    bool it_is_time = say_limited(&t->down, t->loop.now_ms, DOWN_SAY_MS, &missed);
+    if (strcmp(t->down_why, why) == 0 && !it_is_time)
+        return;
+    snprintf(t->down_why, sizeof(t->down_why), "%s", why);
+    say(SAY_WARN, "redis_down", SAY_S("why", why), SAY_I("streams", (int64_t)t->feeds.len),
+        SAY_I("not_said", (int64_t)missed));
+}
+
 static void link_went_down(void *ctx, const char *why)
 {
     struct tail *t = ctx;
-    say(SAY_WARN, "redis_down", SAY_S("why", why), SAY_I("streams", (int64_t)t->feeds.len));
+    say_down(t, why);
     atomic_store(&t->pulse->readable_until_ms, 0);
     while (t->ask_len > 0) {
         struct ask *a = &t->asks[t->ask_head];
