@@ -102,8 +102,7 @@ static void send_faulty(struct loop_of_sends *l, int fd, char *frame)
     memcpy(copy, frame, l->frame_size);
     switch (l->fault) {
     case FAULT_NONE:
-    case FAULT_DROP:
-        break;
+    case FAULT_DROP: break;
     case FAULT_TWICE:
         send_bytes(l, fd, frame, l->frame_size);
         send_bytes(l, fd, frame, l->frame_size);
@@ -121,9 +120,7 @@ static void send_faulty(struct loop_of_sends *l, int fd, char *frame)
         copy[0] |= 0x20;
         send_bytes(l, fd, copy, l->frame_size);
         break;
-    case FAULT_CLOSE:
-        shutdown(fd, SHUT_RDWR);
-        break;
+    case FAULT_CLOSE: shutdown(fd, SHUT_RDWR); break;
     }
 }
 

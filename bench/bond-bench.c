@@ -526,14 +526,9 @@ static bool set(struct options *o, const struct setting *s, const char *value)
     char *end = NULL;
     uint64_t number;
     switch (s->kind) {
-    case TEXT:
-        *(const char **)at = value;
-        return true;
-    case FLAG:
-        *(bool *)at = true;
-        return true;
-    case ADDRESS:
-        return set_address(at, (int *)(void *)((char *)o + s->port_offset), value);
+    case TEXT: *(const char **)at = value; return true;
+    case FLAG: *(bool *)at = true; return true;
+    case ADDRESS: return set_address(at, (int *)(void *)((char *)o + s->port_offset), value);
     case REAL:
         *(double *)at = strtod(value, &end);
         return end != value && *end == '\0' && *(double *)at >= 0;

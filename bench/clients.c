@@ -290,15 +290,13 @@ static void take_frame(struct crowd *crowd, struct client *c, const struct frame
         if (f->payload.len <= WS_CONTROL_MAX)
             answer_ping(c, f->payload);
         break;
-    case WS_PONG:
-        break;
+    case WS_PONG: break;
     case WS_CLOSE:
         if (f->payload.len >= 2)
             atomic_store(&crowd->tally->close_code,
                          (uint8_t)f->payload.at[0] << 8 | (uint8_t)f->payload.at[1]);
         break;
-    default:
-        tally_add(&crowd->tally->malformed, 1);
+    default: tally_add(&crowd->tally->malformed, 1);
     }
 }
 

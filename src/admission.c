@@ -23,7 +23,9 @@ enum route admission_route(struct view path, struct view *raw_id)
         struct view prefix;
         enum route route;
     } routes[] = {
-        { { "/ws/", 4 }, ROUTE_WS }, { { "/sse/", 5 }, ROUTE_SSE }, { { "/history/", 9 }, ROUTE_HISTORY },
+        { { "/ws/", 4 }, ROUTE_WS },
+        { { "/sse/", 5 }, ROUTE_SSE },
+        { { "/history/", 9 }, ROUTE_HISTORY },
     };
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         struct view prefix = routes[i].prefix;
@@ -71,7 +73,8 @@ bool admission_origin_allowed(const struct http_request *req, const struct confi
 {
     struct view origin = http_header(req, "Origin");
     return *config->allowed_origins == '\0' || origin.at == NULL ||
-           list_has(config->allowed_origins, VIEW("*")) || list_has(config->allowed_origins, origin);
+           list_has(config->allowed_origins, VIEW("*")) ||
+           list_has(config->allowed_origins, origin);
 }
 
 void admission_add_cors(struct buffer *out, const struct http_request *req,
@@ -87,7 +90,8 @@ void admission_add_cors(struct buffer *out, const struct http_request *req,
 
 static bool check_handshake(struct admission *a, const struct http_request *req, struct refusal *no)
 {
-    if (!http_header_has(req, "Connection", "upgrade") || !http_header_has(req, "Upgrade", "websocket"))
+    if (!http_header_has(req, "Connection", "upgrade") ||
+        !http_header_has(req, "Upgrade", "websocket"))
         return refuse(no, 426, "upgrade_required",
                       "this is a WebSocket address: connect with ws:// or wss://",
                       "Upgrade: websocket\r\nConnection: Upgrade\r\n");
@@ -121,7 +125,8 @@ static bool find_token(const struct http_request *req, struct buffer *token)
         return false;
     if (token->len == 0 && header.len > bearer.len &&
         view_eq_nocase((struct view){ header.at, bearer.len }, bearer))
-        buffer_add_view(token, view_trim((struct view){ header.at + bearer.len, header.len - bearer.len }));
+        buffer_add_view(
+            token, view_trim((struct view){ header.at + bearer.len, header.len - bearer.len }));
     while (token->len == 0 && http_header_next(req, "Sec-WebSocket-Protocol", &cursor, &element))
         if (view_starts(element, offered))
             buffer_add(token, element.at + offered.len, element.len - offered.len);
@@ -136,8 +141,8 @@ static bool check_token(struct admission *a, const struct http_request *req,
     enum token_verdict verdict = TOKEN_MALFORMED;
     admission_secrets(config, secrets);
     if (find_token(req, &token))
-        verdict = token_verify(buffer_view(&token), buffer_view(&a->id), secrets,
-                               ADMISSION_SECRETS, now_ms, &a->expiry_s);
+        verdict = token_verify(buffer_view(&token), buffer_view(&a->id), secrets, ADMISSION_SECRETS,
+                               now_ms, &a->expiry_s);
     buffer_free(&token);
     return verdict == TOKEN_OK ||
            refuse(no, 403, token_verdict_name(verdict), token_verdict_sentence(verdict), "");
@@ -213,7 +218,8 @@ static bool check_ws_form(struct admission *a, const struct http_request *req,
     if (!ok)
         return bad_request(no, "format must be raw or envelope");
     if (raw && a->bond_v1)
-        return bad_request(no, "the sub-protocol bond.v1 is the envelope, but format=raw was asked for");
+        return bad_request(
+            no, "the sub-protocol bond.v1 is the envelope, but format=raw was asked for");
     bool deflated = config->compression && offers_deflate(req);
     a->form = envelope || a->bond_v1 ? (deflated ? FORM_ENVELOPE_DEFLATED : FORM_ENVELOPE)
                                      : (deflated ? FORM_RAW_DEFLATED : FORM_RAW);
@@ -255,14 +261,16 @@ void admission_write_handshake(const struct admission *a, const struct http_requ
                                const struct config *config, struct buffer *out)
 {
     if (a->route == ROUTE_SSE) {
-        buffer_printf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                           "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
+        buffer_printf(out,
+                      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+                      "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
         admission_add_cors(out, req, config);
         buffer_printf(out, "\r\nretry: %d\n\n", SSE_RETRY_MS);
         return;
     }
-    buffer_printf(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                       "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n",
+    buffer_printf(out,
+                  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                  "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n",
                   WS_ACCEPT_LEN, a->accept);
     if (a->bond_v1)
         buffer_printf(out, "Sec-WebSocket-Protocol: bond.v1\r\n");

@@ -20,10 +20,10 @@ struct admission {
     enum form form;
     struct start start;
     bool slow_skip;
-    int64_t expiry_s;            // the token's
-    uint64_t limit;              // of ROUTE_HISTORY
-    char accept[WS_ACCEPT_LEN];  // of ROUTE_WS
-    bool bond_v1;                // the sub-protocol was offered
+    int64_t expiry_s;           // the token's
+    uint64_t limit;             // of ROUTE_HISTORY
+    char accept[WS_ACCEPT_LEN]; // of ROUTE_WS
+    bool bond_v1;               // the sub-protocol was offered
 };
 
 // Why not. The texts are literals of ours.

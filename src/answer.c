@@ -32,8 +32,9 @@ static bool has_room(const struct clients *all, struct refusal *no)
         *no = (struct refusal){ 503, "unavailable", "the broker is shutting down",
                                 "Retry-After: 1\r\n" };
     else if (atomic_load_explicit(all->total, memory_order_relaxed) > all->max)
-        *no = (struct refusal){ 503, "unavailable", "the broker has as many clients as it can serve",
-                                "Retry-After: 5\r\n" };
+        *no =
+            (struct refusal){ 503, "unavailable", "the broker has as many clients as it can serve",
+                              "Retry-After: 5\r\n" };
     else
         return true;
     return false;
@@ -111,9 +112,10 @@ static void answer_preflight(struct client *c, const struct http_request *req)
     struct buffer headers = { 0 };
     admission_add_cors(&headers, req, c->all->config);
     if (headers.len)
-        buffer_add_view(&headers, VIEW("Access-Control-Allow-Methods: GET\r\n"
-                                       "Access-Control-Allow-Headers: Authorization, Last-Event-ID\r\n"
-                                       "Access-Control-Max-Age: 600\r\n"));
+        buffer_add_view(&headers,
+                        VIEW("Access-Control-Allow-Methods: GET\r\n"
+                             "Access-Control-Allow-Headers: Authorization, Last-Event-ID\r\n"
+                             "Access-Control-Max-Age: 600\r\n"));
     http_reply(client_reply(c), 204, VIEW(""), VIEW(""), buffer_view(&headers), req->keep_alive);
     buffer_free(&headers);
 }

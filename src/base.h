@@ -14,7 +14,7 @@
 _Noreturn void check_failed(const char *cond, const char *file, int line);
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
@@ -43,7 +43,7 @@ static inline bool view_eq(struct view a, struct view b)
 
 bool view_eq_nocase(struct view a, struct view b); // ASCII letters only
 bool view_starts(struct view v, struct view prefix);
-struct view view_trim(struct view v);              // without spaces and tabs at both ends
+struct view view_trim(struct view v); // without spaces and tabs at both ends
 
 // Canonical decimal digits only: no sign, no leading zero but "0" itself.
 // False when there is anything else in `v` or the value does not fit.

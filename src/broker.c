@@ -12,8 +12,8 @@
 #include "worker.h"
 
 #define WORKERS_MAX 256
-#define DESCRIPTORS_KEPT 32        // for Redis, logs, listeners, and the like
-#define DESCRIPTORS_PER_WORKER 8   // epoll, eventfd, listener, spare, and requests to refuse
+#define DESCRIPTORS_KEPT 32      // for Redis, logs, listeners, and the like
+#define DESCRIPTORS_PER_WORKER 8 // epoll, eventfd, listener, spare, and requests to refuse
 
 struct broker {
     const struct config *config;
@@ -113,7 +113,8 @@ static void say_listening(const struct broker *b, size_t descriptors)
     buffer_free(&redis);
     if (strcmp(c->secret, CONFIG_DEFAULT_SECRET) == 0 && !net_is_loopback(c->host))
         say(SAY_WARN, "default_secret",
-            SAY_S("hint", "anyone can mint tokens for this broker: set BOND_SECRET, here and in the API"));
+            SAY_S("hint",
+                  "anyone can mint tokens for this broker: set BOND_SECRET, here and in the API"));
 }
 
 static bool start(struct broker *b)
@@ -165,7 +166,8 @@ static void say_stopped(const struct broker *b)
         behind += stats_get(&s->fell_behind);
     }
     const struct stats *t = tail_stats(b->tail);
-    say(SAY_INFO, "stopped", SAY_I("accepted", (int64_t)accepted), SAY_I("refused", (int64_t)refused),
+    say(SAY_INFO, "stopped", SAY_I("accepted", (int64_t)accepted),
+        SAY_I("refused", (int64_t)refused),
         SAY_I("events_read", (int64_t)stats_get(&t->events_read)),
         SAY_I("events_skipped", (int64_t)stats_get(&t->events_skipped)),
         SAY_I("events_sent", (int64_t)events), SAY_I("bytes_sent", (int64_t)bytes),

@@ -125,8 +125,14 @@ static void publish_send(struct publish *p, struct view event)
     struct buffer key = { 0 };
     buffer_add_view(&key, view_of(p->config.stream_prefix));
     buffer_add_view(&key, view_of(p->stream));
-    const struct view argv[] = { VIEW("XADD"), buffer_view(&key), VIEW("MAXLEN"), VIEW("~"), VIEW("1000"),
-                                 VIEW("*"),    view_of(p->config.data_field), event };
+    const struct view argv[] = { VIEW("XADD"),
+                                 buffer_view(&key),
+                                 VIEW("MAXLEN"),
+                                 VIEW("~"),
+                                 VIEW("1000"),
+                                 VIEW("*"),
+                                 view_of(p->config.data_field),
+                                 event };
     link_command(p->link, ARRAY_LEN(argv), argv);
     buffer_free(&key);
 }
@@ -176,7 +182,8 @@ static void publish_reply(void *ctx, struct view reply)
     struct resp_reader r = resp_open(reply);
     struct resp_node node;
     if (!resp_next(&r, &node) || node.type == RESP_ERROR) {
-        fprintf(stderr, "bond-broker: Redis refused the event: " VIEW_FMT "\n", VIEW_ARG(node.text));
+        fprintf(stderr, "bond-broker: Redis refused the event: " VIEW_FMT "\n",
+                VIEW_ARG(node.text));
         publish_end(p, 1);
         return;
     }
@@ -211,7 +218,8 @@ static bool publish_before_sleep(void *ctx)
 int cli_publish(int argc, char **argv)
 {
     if (argc < 1 || argc > 2 || argv[0][0] == '\0')
-        return wrong_usage("publish needs a stream id, and an event or - for lines of standard input");
+        return wrong_usage(
+            "publish needs a stream id, and an event or - for lines of standard input");
     struct publish p = { .stream = argv[0], .status = 1 };
     if (argc == 2 && strcmp(argv[1], "-") != 0)
         p.json = argv[1];
@@ -283,13 +291,15 @@ int cli_health(int argc, char **argv)
     struct config c;
     if (!load(&c))
         return EXIT_USAGE;
-    static const char request[] = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    static const char request[] =
+        "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     char reply[64] = "";
     int fd = connect_to_self(&c);
     bool ok = fd >= 0 && send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 &&
               recv(fd, reply, sizeof(reply) - 1, 0) > 0 && strncmp(reply, "HTTP/1.1 200", 12) == 0;
     if (!ok)
-        fprintf(stderr, "bond-broker: no healthy answer from %s port %lld\n", c.host, (long long)c.port);
+        fprintf(stderr, "bond-broker: no healthy answer from %s port %lld\n", c.host,
+                (long long)c.port);
     if (fd >= 0)
         close(fd);
     config_done(&c);
@@ -312,10 +322,10 @@ int cli_help(int argc, char **argv)
     (void)argv;
     struct buffer settings = { 0 };
     config_describe(&settings);
-    printf("Bond Broker %s: Redis Streams to WebSocket clients.\n\n%s\n"
-           "Settings, from the environment or as flags (BOND_PING_SECONDS is --ping-seconds):\n"
-           VIEW_FMT,
-           BOND_VERSION, usage, VIEW_ARG(buffer_view(&settings)));
+    printf(
+        "Bond Broker %s: Redis Streams to WebSocket clients.\n\n%s\n"
+        "Settings, from the environment or as flags (BOND_PING_SECONDS is --ping-seconds):\n" VIEW_FMT,
+        BOND_VERSION, usage, VIEW_ARG(buffer_view(&settings)));
     buffer_free(&settings);
     return 0;
 }

@@ -19,9 +19,9 @@
 #define INPUT_MAX (16 * KIB)        // read at once
 #define FLUSH_BYTES_MAX (256 * KIB) // written at once to one client: the others' turn comes
 #define FLUSH_PIECES 16
-#define OUTPUT_MAX (64 * KIB)       // replies that pile up before we stop reading requests
-#define MESSAGE_MAX (64 * KIB)      // of a client's message, as sent and as inflated
-#define AUTH_MAX (4 * KIB)          // of a message that may renew a token
+#define OUTPUT_MAX (64 * KIB)  // replies that pile up before we stop reading requests
+#define MESSAGE_MAX (64 * KIB) // of a client's message, as sent and as inflated
+#define AUTH_MAX (4 * KIB)     // of a message that may renew a token
 #define HISTORY_BYTES_MAX (4 * MIB)
 #define HOLD_MS 1000
 #define JOIN_MS 1000
@@ -34,26 +34,26 @@
 // What most clients do not need most of the time; made when needed, dropped when
 // all of it is empty.
 struct extra {
-    struct buffer in;      // a request head that is not whole; early bytes while JOINING
-    struct buffer out;     // bytes that must leave before anything else, whole frames
-    struct buffer notices; // messages of ours that go before the cursor's next event
-    struct buffer pong;    // the newest pong's frame, not in `out` yet
+    struct buffer in;        // a request head that is not whole; early bytes while JOINING
+    struct buffer out;       // bytes that must leave before anything else, whole frames
+    struct buffer notices;   // messages of ours that go before the cursor's next event
+    struct buffer pong;      // the newest pong's frame, not in `out` yet
     struct buffer handshake; // goes out when the client is let in
-    struct buffer message; // what has come of a message that we look into
+    struct buffer message;   // what has come of a message that we look into
     struct ws_reader reader;
-    struct start start; // where a waiting client wants to begin
-    uint64_t live_seq;  // a replay ends here
-    uint64_t limit;     // of a history
+    struct start start;      // where a waiting client wants to begin
+    uint64_t live_seq;       // a replay ends here
+    uint64_t limit;          // of a history
     struct in6_addr address; // of a client that is held
-    size_t ending_at;   // its place in all->ending
-    bool starting;      // `start` is still needed
-    bool greeted;       // `hello` has been said
-    bool replaying;     // `live` is still to be said
-    bool history;       // it wants a history, not the stream
-    bool keep_alive;    // after the history
-    bool ping;          // a ping or comment is to be sent
-    bool confirmed;     // the stream was read again for an `after` ahead of what we knew
-    bool ending;        // it is in all->ending
+    size_t ending_at;        // its place in all->ending
+    bool starting;           // `start` is still needed
+    bool greeted;            // `hello` has been said
+    bool replaying;          // `live` is still to be said
+    bool history;            // it wants a history, not the stream
+    bool keep_alive;         // after the history
+    bool ping;               // a ping or comment is to be sent
+    bool confirmed;          // the stream was read again for an `after` ahead of what we knew
+    bool ending;             // it is in all->ending
     bool told_expiring;
 };
 
@@ -138,19 +138,16 @@ static void enter(struct client *c, enum client_state state, const char *why)
     struct clients *all = c->all;
     int64_t now_ms = all->loop->now_ms;
     if (say_enabled(SAY_DEBUG))
-        say(SAY_DEBUG, "client", SAY_I("fd", c->fd), SAY_S("state", names[state]), SAY_S("why", why));
+        say(SAY_DEBUG, "client", SAY_I("fd", c->fd), SAY_S("state", names[state]),
+            SAY_S("why", why));
     c->state = (uint8_t)state;
     switch (state) {
     case CLIENT_HEAD:
         list_move(&all->lobby, &c->node);
         deadline_arm(&all->heads, &c->deadline, now_ms);
         break;
-    case CLIENT_HELD:
-        deadline_arm(&all->holds, &c->deadline, now_ms);
-        break;
-    case CLIENT_JOINING:
-        deadline_arm(&all->joins, &c->deadline, now_ms);
-        break;
+    case CLIENT_HELD: deadline_arm(&all->holds, &c->deadline, now_ms); break;
+    case CLIENT_JOINING: deadline_arm(&all->joins, &c->deadline, now_ms); break;
     case CLIENT_OPEN:
         deadline_arm(is_sse(c) ? &all->comments : &all->pings, &c->deadline, now_ms);
         break;
@@ -228,9 +225,8 @@ static void tell_source(struct client *c)
     c->told_stale = stream_is_stale(c->stream);
     int64_t heard_ms = atomic_load(&all->pulse->readable_until_ms) - all->config->stale_ms;
     if (c->told_stale)
-        notice_source_stale(text, heard_ms > 0 && heard_ms < all->loop->now_ms
-                                      ? all->loop->now_ms - heard_ms
-                                      : 0);
+        notice_source_stale(
+            text, heard_ms > 0 && heard_ms < all->loop->now_ms ? all->loop->now_ms - heard_ms : 0);
     else
         notice_source_ok(text);
     add_notice(c, "source", text);
@@ -290,7 +286,8 @@ static void finish_frame(struct client *c)
 
 static struct eventid last_id_sent(const struct client *c)
 {
-    return c->waiting ? (struct eventid){ 0 } : seek_event_id_before(&c->stream->log, c->cursor.seq);
+    return c->waiting ? (struct eventid){ 0 }
+                      : seek_event_id_before(&c->stream->log, c->cursor.seq);
 }
 
 static void add_goodbye(struct client *c, int code, struct view reason, int64_t wait_ms)
@@ -324,7 +321,8 @@ static void close_gently(struct client *c, int code, struct view reason, int64_t
     }
 }
 
-static void close_open(struct client *c, int code, struct view reason, int64_t wait_ms, const char *why)
+static void close_open(struct client *c, int code, struct view reason, int64_t wait_ms,
+                       const char *why)
 {
     if (c->state != CLIENT_OPEN)
         return;
@@ -535,7 +533,8 @@ static void watch_expiry(struct client *c)
 {
     struct clients *all = c->all;
     const struct config *config = all->config;
-    int64_t soon_s = EXPIRING_S + config->ping_seconds + config->pong_seconds + COMMENT_MS / MS_PER_S;
+    int64_t soon_s =
+        EXPIRING_S + config->ping_seconds + config->pong_seconds + COMMENT_MS / MS_PER_S;
     if (c->expiry_s == 0 || c->expiry_s - clock_wall_ms() / MS_PER_S > soon_s ||
         (c->extra && c->extra->ending))
         return;
@@ -555,7 +554,8 @@ static void look_at_expiry(struct client *c, int64_t now_ms)
 {
     int64_t left_ms = c->expiry_s * MS_PER_S - now_ms;
     if (left_ms < 0) {
-        close_open(c, WS_CLOSE_EXPIRED, VIEW("the token has expired"), RECONNECT_MIN_MS, "token expired");
+        close_open(c, WS_CLOSE_EXPIRED, VIEW("the token has expired"), RECONNECT_MIN_MS,
+                   "token expired");
     } else if (left_ms <= EXPIRING_S * MS_PER_S && !c->extra->told_expiring) {
         c->extra->told_expiring = true;
         if (tells(c) && !is_sse(c)) {
@@ -641,9 +641,10 @@ static void send_history(struct client *c)
     struct buffer body = { 0 };
     struct seek_place place =
         seek_start(&s->log, &s->floor, s->last, &x->start, window_start_ms(c->all));
-    history_write(&body, &s->log, stream_id(s), place.seq, x->limit, HISTORY_BYTES_MAX, !place.has_gap);
-    http_reply(&x->out, 200, VIEW("application/json"), buffer_view(&body), buffer_view(&x->handshake),
-               x->keep_alive);
+    history_write(&body, &s->log, stream_id(s), place.seq, x->limit, HISTORY_BYTES_MAX,
+                  !place.has_gap);
+    http_reply(&x->out, 200, VIEW("application/json"), buffer_view(&body),
+               buffer_view(&x->handshake), x->keep_alive);
     buffer_free(&body);
     buffer_free(&x->handshake);
     x->starting = false;
@@ -713,8 +714,8 @@ static void join_due(struct deadline *d)
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     struct extra *x = c->extra;
     if (x->history) {
-        http_refuse(&x->out, 503, "unavailable", "Redis cannot be read",
-                    VIEW("Retry-After: 1\r\n"), false);
+        http_refuse(&x->out, 503, "unavailable", "Redis cannot be read", VIEW("Retry-After: 1\r\n"),
+                    false);
         enter(c, CLIENT_CLOSING, "Redis cannot be read");
         flush(c);
         return;
@@ -761,9 +762,7 @@ static void hold_due(struct deadline *d)
 
 static void refuse_head(struct client *c, int status, const char *why)
 {
-    const char *code = status == 431   ? "head_too_large"
-                       : status == 408 ? "timeout"
-                                       : "bad_request";
+    const char *code = status == 431 ? "head_too_large" : status == 408 ? "timeout" : "bad_request";
     stats_add(&c->all->stats->refused, 1);
     http_refuse(client_reply(c), status, code, why, VIEW(""), false);
     close_reply(c, why);
@@ -792,7 +791,8 @@ static void take_requests(struct client *c)
 {
     struct http_request req;
     size_t used = 0;
-    while (c->state == CLIENT_HEAD && c->extra && c->extra->in.len && c->extra->out.len < OUTPUT_MAX) {
+    while (c->state == CLIENT_HEAD && c->extra && c->extra->in.len &&
+           c->extra->out.len < OUTPUT_MAX) {
         switch (http_parse(&req, buffer_view(&c->extra->in), &used)) {
         case HTTP_MORE: return;
         case HTTP_BAD: refuse_head(c, req.status, req.why); return;
@@ -858,7 +858,8 @@ static bool inflate_message(struct client *c, bool is_text, struct buffer *plain
         close_with(c, WS_CLOSE_BAD_DATA, VIEW("the message is no deflate data"), "bad deflate");
         return false;
     case INFLATE_TOO_BIG:
-        close_with(c, WS_CLOSE_TOO_BIG, VIEW("the message unfolds to more than 64 KiB"), "deflate bomb");
+        close_with(c, WS_CLOSE_TOO_BIG, VIEW("the message unfolds to more than 64 KiB"),
+                   "deflate bomb");
         return false;
     }
     if (is_text && !utf8_valid(buffer_view(plain))) {
@@ -967,8 +968,7 @@ static void take_input(struct client *c, char *at, size_t len)
         break;
     case CLIENT_HELD:
     case CLIENT_CLOSING: // too late
-    case CLIENT_DEAD:
-        break;
+    case CLIENT_DEAD: break;
     }
 }
 

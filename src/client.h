@@ -49,12 +49,12 @@ struct client {
     int64_t expiry_s;         // its token's, with live expiry; else 0
     int fd;
     uint8_t state;
-    uint8_t interest;   // what epoll watches for: EPOLLIN, EPOLLOUT
-    bool slow_skip;     // slow=skip: a lagging client goes on from the oldest event
-    bool waiting;       // its cursor is not set yet: it is in stream->waiting
-    bool pinged;        // a pong is due
-    bool going_away;    // closes with 1001 once it has had all of the log
-    bool told_stale;    // the last `source` message that it got
+    uint8_t interest; // what epoll watches for: EPOLLIN, EPOLLOUT
+    bool slow_skip;   // slow=skip: a lagging client goes on from the oldest event
+    bool waiting;     // its cursor is not set yet: it is in stream->waiting
+    bool pinged;      // a pong is due
+    bool going_away;  // closes with 1001 once it has had all of the log
+    bool told_stale;  // the last `source` message that it got
 };
 
 struct clients {
@@ -74,8 +74,8 @@ struct clients {
     size_t max;           // of all workers; above it nobody is upgraded
     bool draining;
     struct deadline_queue heads, holds, joins, pings, comments, pongs, closings, drains, looks;
-    struct deadline look;    // at Redis's pulse, and at tokens that end soon
-    struct client **ending;  // those whose tokens end soon, in no order
+    struct deadline look;   // at Redis's pulse, and at tokens that end soon
+    struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;
     struct inflater *inflater; // made when the first client needs it
     struct buffer text;

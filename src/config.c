@@ -113,8 +113,8 @@ static char *set(struct config *c, const struct setting *s, const char *name, co
         return NULL;
     }
     uint64_t number;
-    if (!view_u64(view_of(value), &number) || number > INT64_MAX ||
-        (int64_t)number < s->least || (int64_t)number > s->most)
+    if (!view_u64(view_of(value), &number) || number > INT64_MAX || (int64_t)number < s->least ||
+        (int64_t)number > s->most)
         return sentence("%s is \"%s\", but must be a whole number from %lld to %lld (%s)", name,
                         value, (long long)s->least, (long long)s->most, s->about);
     *INT_AT(c, s->offset) = (int64_t)number;

@@ -16,10 +16,10 @@ struct config {
     int64_t port;
     int64_t workers; // 0: as many as processors are available
     int64_t ring_seconds;
-    int64_t ring_bytes;   // per stream
-    int64_t memory_bytes; // of all rings; 0: half of what the process may use
-    int64_t event_bytes;  // the largest event that is delivered
-    int64_t max_clients;  // open connections; 0: as many as descriptors allow
+    int64_t ring_bytes;         // per stream
+    int64_t memory_bytes;       // of all rings; 0: half of what the process may use
+    int64_t event_bytes;        // the largest event that is delivered
+    int64_t max_clients;        // open connections; 0: as many as descriptors allow
     int64_t max_clients_per_ip; // 0: no limit
     int64_t trust_proxy;        // proxies in front whose X-Forwarded-For entries are believed
     int64_t max_followed;       // streams followed in Redis
@@ -29,7 +29,7 @@ struct config {
     int64_t ping_seconds, pong_seconds;
     int64_t handshake_seconds;
     int64_t drain_seconds;
-    int64_t stale_ms;    // Redis unheard for so long is not readable
+    int64_t stale_ms; // Redis unheard for so long is not readable
     int64_t redis_timeout_ms;
     int64_t sweep_seconds; // each stream is read once in so long, whatever tracking says
     int64_t poll_ms;       // the same where tracking is refused

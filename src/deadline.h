@@ -18,7 +18,8 @@ struct deadline_queue {
     void (*due)(struct deadline *d); // it has left the queue; it may be armed again or freed
 };
 
-void deadline_queue_init(struct deadline_queue *q, int64_t after_ms, void (*due)(struct deadline *));
+void deadline_queue_init(struct deadline_queue *q, int64_t after_ms,
+                         void (*due)(struct deadline *));
 void deadline_init(struct deadline *d); // armed nowhere
 
 // Due after_ms from now. Armed already, in this queue or another: it moves here.
@@ -26,5 +27,6 @@ void deadline_arm(struct deadline_queue *q, struct deadline *d, int64_t now_ms);
 void deadline_cancel(struct deadline *d); // nothing, if not armed
 bool deadline_armed(const struct deadline *d);
 
-int64_t deadline_queue_next(const struct deadline_queue *q); // when the first is due; INT64_MAX: none
+// When the first is due; INT64_MAX when none is waiting.
+int64_t deadline_queue_next(const struct deadline_queue *q);
 void deadline_queue_run(struct deadline_queue *q, int64_t now_ms);

@@ -133,8 +133,8 @@ static bool accepts_parameter(struct view parameter, unsigned *seen)
     struct view name = parameter, value = { 0 };
     if (equals) {
         name = view_trim((struct view){ parameter.at, (size_t)(equals - parameter.at) });
-        value = view_trim((struct view){ equals + 1,
-                                         parameter.len - (size_t)(equals + 1 - parameter.at) });
+        value = view_trim(
+            (struct view){ equals + 1, parameter.len - (size_t)(equals + 1 - parameter.at) });
     }
     static const char *const names[] = { "server_no_context_takeover", "client_no_context_takeover",
                                          "client_max_window_bits", "server_max_window_bits" };

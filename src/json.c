@@ -9,20 +9,13 @@ static char escape_letter(char c)
 {
     switch (c) {
     case '"':
-    case '\\':
-        return c;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return 0;
+    case '\\': return c;
+    case '\b': return 'b';
+    case '\f': return 'f';
+    case '\n': return 'n';
+    case '\r': return 'r';
+    case '\t': return 't';
+    default: return 0;
     }
 }
 
@@ -190,18 +183,12 @@ static bool take_bare_value(struct reader *r, int depth)
 {
     switch (r->at < r->end ? *r->at : '\0') {
     case '{':
-    case '[':
-        return take_nested(r, depth);
-    case '"':
-        return take_string(r);
-    case 't':
-        return take_word(r, VIEW("true"));
-    case 'f':
-        return take_word(r, VIEW("false"));
-    case 'n':
-        return take_word(r, VIEW("null"));
-    default:
-        return take_number(r);
+    case '[': return take_nested(r, depth);
+    case '"': return take_string(r);
+    case 't': return take_word(r, VIEW("true"));
+    case 'f': return take_word(r, VIEW("false"));
+    case 'n': return take_word(r, VIEW("null"));
+    default: return take_number(r);
     }
 }
 

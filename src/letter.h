@@ -50,13 +50,13 @@ struct floor {
 struct news {
     struct letter letter;
     struct stream *stream;
-    uint64_t first_seq;  // all before it has left the ring
-    uint64_t end_seq;    // where the extents end
+    uint64_t first_seq; // all before it has left the ring
+    uint64_t end_seq;   // where the extents end
     uint64_t run_seq;
     struct eventid last; // the last id that the stream is known to have had
     struct floor floor;
-    uint64_t epoch;      // see pulse.h: the log is up to date as of this recovery
-    bool ready;          // the ring is primed: the log joins the stream without a gap
+    uint64_t epoch; // see pulse.h: the log is up to date as of this recovery
+    bool ready;     // the ring is primed: the log joins the stream without a gap
     bool refreshed;
     size_t extent_count;
     struct extent extents[];

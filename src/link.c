@@ -608,7 +608,7 @@ static void read_input(struct link *l)
     } while ((size_t)n == room || l->ssl);
 
     if (l->state == UP && !oldest_ask(l))
-        set_alarm_while_up(l); // nothing is waited for: the next PING may be due before the alarm is
+        set_alarm_while_up(l); // the next PING may be due before the alarm is
     if (l->state != CLOSED)
         update_interest(l);
 }
@@ -781,9 +781,7 @@ static void link_ready(struct watch *w, uint32_t events)
         if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
             connect_ended(l);
         return;
-    case SECURING:
-        shake_hands(l);
-        return;
+    case SECURING: shake_hands(l); return;
     case GREETING:
     case UP:
         read_input(l);
@@ -811,12 +809,8 @@ static void link_alarm(struct deadline *d)
 {
     struct link *l = CONTAINER_OF(d, struct link, alarm);
     switch (l->state) {
-    case CLOSED:
-        connect_begin(l);
-        return;
-    case CONNECTING:
-        connect_failed(l, ETIMEDOUT);
-        return;
+    case CLOSED: connect_begin(l); return;
+    case CONNECTING: connect_failed(l, ETIMEDOUT); return;
     case SECURING:
         fail(l, "TLS: not agreed in %" PRId64 " ms", l->options.connect_timeout_ms);
         return;
@@ -824,8 +818,7 @@ static void link_alarm(struct deadline *d)
         fail(l, "Redis has not answered the greeting in %" PRId64 " ms",
              l->options.connect_timeout_ms);
         return;
-    case UP:
-        check_patience(l);
+    case UP: check_patience(l);
     }
 }
 

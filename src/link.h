@@ -58,7 +58,7 @@ void link_flush(struct link *l); // once a turn, before sleep
 void link_cut(struct link *l, const char *why);
 
 bool link_is_up(const struct link *l);
-bool link_tracks(const struct link *l);  // CLIENT TRACKING was granted (on this connection)
+bool link_tracks(const struct link *l);      // CLIENT TRACKING was granted (on this connection)
 int64_t link_heard_ms(const struct link *l); // monotonic, when the last byte came; 0: never
 // While something is unanswered, a PING included: how long the oldest has waited,
 // at least 1. 0: nothing is.

@@ -218,7 +218,9 @@ static uint32_t end_before(const struct extent *e, uint64_t until_seq)
 {
     if (until_seq >= e->first_seq + e->count)
         return e->end;
-    return until_seq <= e->first_seq ? 0 : segment_start(e->segment, (uint32_t)(until_seq - e->first_seq));
+    return until_seq <= e->first_seq
+               ? 0
+               : segment_start(e->segment, (uint32_t)(until_seq - e->first_seq));
 }
 
 size_t log_gather(const struct log *l, struct cursor at, uint64_t until_seq, size_t max,

@@ -54,9 +54,9 @@ void log_reset(struct log *l);
 // Drops the whole extents that end at or before seq. On the tail's side the rest
 // of a half-dropped extent stays reachable.
 void log_trim(struct log *l, uint64_t seq);
-struct extent *log_extent(const struct log *l, size_t i); // 0 is the oldest
+struct extent *log_extent(const struct log *l, size_t i);       // 0 is the oldest
 const struct item *log_item(const struct log *l, uint64_t seq); // CHECKs that it is here
-bool log_last_id(const struct log *l, struct eventid *id); // of the latest run; false: none
+bool log_last_id(const struct log *l, struct eventid *id);      // of the latest run; false: none
 
 // The worker's side.
 

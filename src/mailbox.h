@@ -21,14 +21,14 @@ struct mailbox {
     struct watch watch;
     int event_fd;
     pthread_mutex_t lock;
-    struct list letters; // under lock
+    struct list letters;                               // under lock
     void (*deliver)(void *ctx, struct letter *letter); // on the owner's thread; takes ownership
     void *ctx;
 };
 
 bool mailbox_init(struct mailbox *m, void (*deliver)(void *, struct letter *), void *ctx); // errno
-void mailbox_done(struct mailbox *m); // the letters left are delivered first
+void mailbox_done(struct mailbox *m);                 // the letters left are delivered first
 bool mailbox_open(struct mailbox *m, struct loop *l); // the owner's loop begins to listen; errno
 
-void mailbox_post(struct mailbox *m, struct letter *letter);  // any thread
+void mailbox_post(struct mailbox *m, struct letter *letter);    // any thread
 void mailbox_post_all(struct mailbox *m, struct list *letters); // any thread; empties the list

@@ -27,9 +27,9 @@ int main(int argc, char **argv)
         const char *name;
         int (*run)(int argc, char **argv);
     } commands[] = {
-        { "serve", serve },     { "token", cli_token },     { "check-token", cli_check_token },
-        { "publish", cli_publish }, { "health", cli_health }, { "version", cli_version },
-        { "--version", cli_version }, { "help", cli_help }, { "--help", cli_help },
+        { "serve", serve },           { "token", cli_token },   { "check-token", cli_check_token },
+        { "publish", cli_publish },   { "health", cli_health }, { "version", cli_version },
+        { "--version", cli_version }, { "help", cli_help },     { "--help", cli_help },
         { "-h", cli_help },
     };
     signal(SIGPIPE, SIG_IGN); // a peer that has gone is an errno, to OpenSSL's write(2) too
@@ -38,6 +38,7 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 2, argv + 2);
     if (argc == 1 || strncmp(argv[1], "--", 2) == 0)
         return serve(argc - 1, argv + 1);
-    fprintf(stderr, "bond-broker: there is no command \"%s\"; `bond-broker help` lists them\n", argv[1]);
+    fprintf(stderr, "bond-broker: there is no command \"%s\"; `bond-broker help` lists them\n",
+            argv[1]);
     return 2;
 }

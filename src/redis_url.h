@@ -5,14 +5,14 @@
 
 struct redis_url {
     bool unix_socket, tls;
-    char *host; // or the socket's path
-    int port;   // 6379 where none is given
+    char *host;            // or the socket's path
+    int port;              // 6379 where none is given
     char *user, *password; // NULL where none is given
     int db;
-    char *ca_file;         // ssl_ca_certs
+    char *ca_file;              // ssl_ca_certs
     char *cert_file, *key_file; // ssl_certfile, ssl_keyfile
-    bool verify_cert;      // false with ssl_cert_reqs=none
-    bool verify_host;      // false with ssl_check_hostname=false or ssl_cert_reqs=none
+    bool verify_cert;           // false with ssl_cert_reqs=none
+    bool verify_host;           // false with ssl_check_hostname=false or ssl_cert_reqs=none
 };
 
 // redis://[[user][:password]@][host][:port][/db][?db=N&username=U&password=P]

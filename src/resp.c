@@ -122,15 +122,11 @@ static enum resp_result read_element(struct view bytes, struct element *e)
         e->node.type = RESP_BOOL;
         e->node.integer = view_eq(line, VIEW("t"));
         return e->node.integer || view_eq(line, VIEW("f")) ? RESP_DONE : RESP_BAD;
-    case '_':
-        e->node.type = RESP_NULL;
-        return line.len ? RESP_BAD : RESP_DONE;
+    case '_': e->node.type = RESP_NULL; return line.len ? RESP_BAD : RESP_DONE;
     case '$':
     case '=':
-    case '!':
-        return read_bulk(kind, bytes, line, e);
-    default:
-        return open_aggregate(kind, line, e);
+    case '!': return read_bulk(kind, bytes, line, e);
+    default: return open_aggregate(kind, line, e);
     }
 }
 

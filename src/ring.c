@@ -162,7 +162,8 @@ static void say_memory_out(struct ring *r)
 {
     uint64_t missed;
     if (say_limited(&r->all->memory_out, r->all->loop->now_ms, SAY_EVERY_MS, &missed))
-        say(SAY_ERROR, "memory_out", SAY_V("stream", r->id), SAY_I("events_lost", (int64_t)missed + 1));
+        say(SAY_ERROR, "memory_out", SAY_V("stream", r->id),
+            SAY_I("events_lost", (int64_t)missed + 1));
 }
 
 static struct view encode(struct ring *r, enum form form, const struct item *item,
@@ -223,7 +224,8 @@ static void keep_gap(struct ring *r, const struct gap *gap)
 void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms)
 {
     keep_gap(r, gap);
-    append(r, (struct item){ .id = gap->after, .time_ms = time_ms, .kind = ITEM_GAP }, VIEW(""), gap);
+    append(r, (struct item){ .id = gap->after, .time_ms = time_ms, .kind = ITEM_GAP }, VIEW(""),
+           gap);
     if (gap->reason == GAP_RESET)
         for (size_t form = 0; form < FORM_COUNT; form++)
             log_reset(&r->editions[form].log);
@@ -266,10 +268,12 @@ static bool make_edition(struct ring *r, enum form form)
 
 // ---- subscribers ----------------------------------------------------------------
 
-static void post_failure(struct mailbox *to, struct stream *stream, int close_code, const char *reason)
+static void post_failure(struct mailbox *to, struct stream *stream, int close_code,
+                         const char *reason)
 {
     struct failure *failure = must_alloc(sizeof(*failure));
-    *failure = (struct failure){ .letter.kind = LETTER_FAILED, .stream = stream,
+    *failure = (struct failure){ .letter.kind = LETTER_FAILED,
+                                 .stream = stream,
                                  .close_code = close_code };
     snprintf(failure->reason, sizeof(failure->reason), "%s", reason);
     mailbox_post(to, &failure->letter);

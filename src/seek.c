@@ -86,7 +86,9 @@ static struct seek_place begin_anew(const struct log *l, struct eventid after, u
     return (struct seek_place){
         .seq = first,
         .has_gap = true,
-        .gap = { .reason = GAP_RESET, .after = after, .before = seek_event_id(l, first),
+        .gap = { .reason = GAP_RESET,
+                 .after = after,
+                 .before = seek_event_id(l, first),
                  .missed = MISSED_UNKNOWN },
     };
 }

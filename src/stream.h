@@ -22,8 +22,8 @@ struct stream {
     struct log log;
     struct eventid last; // the newest id that the stream is known to have had
     struct floor floor;
-    uint64_t epoch;       // the log is up to date as of this recovery of Redis
-    uint64_t epoch_due;   // and is stale until it is up to date as of this one
+    uint64_t epoch;     // the log is up to date as of this recovery of Redis
+    uint64_t epoch_due; // and is stale until it is up to date as of this one
     bool primed;
     enum form form;
     size_t id_len;

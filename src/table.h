@@ -18,7 +18,7 @@ struct table {
 void table_init(struct table *t);
 void table_done(struct table *t); // it must be empty
 
-struct table_node *table_find(const struct table *t, struct view key); // NULL: none
+struct table_node *table_find(const struct table *t, struct view key);     // NULL: none
 void table_add(struct table *t, struct table_node *node, struct view key); // key is not in it yet
 void table_remove(struct table *t, struct table_node *node);
 

@@ -21,10 +21,10 @@
 #define PAGE_MIN 2           // one of them is the one that we have
 #define PAGE_MAX 512
 #define READS_IN_FLIGHT 64 // with PAGE_BYTES it bounds the memory of the replies
-#define RETRY_MS 250            // a stream whose read failed for now is read again
-#define TICK_MS 1000            // sweep slice and clock check
+#define RETRY_MS 250       // a stream whose read failed for now is read again
+#define TICK_MS 1000       // sweep slice and clock check
 #define CLOCK_EVERY_TICKS 5
-#define POLLS_PER_MS 5          // without tracking: reads a millisecond at most
+#define POLLS_PER_MS 5 // without tracking: reads a millisecond at most
 #define SAY_EVERY_MS 10000
 #define DOWN_SAY_MS 30000
 
@@ -34,18 +34,18 @@ struct feed {
     struct ring ring;
     struct table_node by_id;
     struct list in_dirty, in_changed, in_sweep; // the tail's lists
-    struct deadline linger; // armed while nobody listens
+    struct deadline linger;                     // armed while nobody listens
 
     uint64_t last_hash; // of the fields of the entry at ring.last; 0: we have not seen them
     uint64_t added;     // the stream's entries-added when ring.last was its newest
     bool added_known;
-    size_t page;  // entries to ask for in one read
-    bool placed;  // ring.last is set: we know where we are
-    bool check;   // the next read must look at XINFO too
-    bool sift;    // what is read next may be what we had before Redis lost its newest
-    bool unsure;  // not read since the link came up: Redis may have changed under us
-    bool asked;   // a read is unanswered
-    bool dead;    // to be freed when it is answered
+    size_t page; // entries to ask for in one read
+    bool placed; // ring.last is set: we know where we are
+    bool check;  // the next read must look at XINFO too
+    bool sift;   // what is read next may be what we had before Redis lost its newest
+    bool unsure; // not read since the link came up: Redis may have changed under us
+    bool asked;  // a read is unanswered
+    bool dead;   // to be freed when it is answered
     uint64_t asked_epoch;
 
     size_t prefix_len, key_len;
@@ -70,9 +70,9 @@ struct tail {
     struct link *link;
 
     struct table feeds;
-    struct list dirty;    // to be read
-    struct list changed;  // letters to be sent
-    struct list sweep;    // all feeds, the one that has waited longest first
+    struct list dirty;   // to be read
+    struct list changed; // letters to be sent
+    struct list sweep;   // all feeds, the one that has waited longest first
     struct rings rings;
 
     struct deadline_queue ticks, polls, retries, lingers;
@@ -134,10 +134,12 @@ static int64_t event_time(const struct feed *f, struct eventid id)
     return is_timestamp(id.ms, now_ms) ? (int64_t)id.ms : f->placed ? now_ms : 0;
 }
 
-static void append_gap(struct feed *f, enum gap_reason reason, struct eventid before, int64_t missed)
+static void append_gap(struct feed *f, enum gap_reason reason, struct eventid before,
+                       int64_t missed)
 {
-    const struct gap gap = { .reason = reason, .after = f->ring.last, .before = before,
-                             .missed = missed };
+    const struct gap gap = {
+        .reason = reason, .after = f->ring.last, .before = before, .missed = missed
+    };
     ring_append_gap(&f->ring, &gap, event_time(f, f->ring.last));
     mark_changed(f);
 }
@@ -173,9 +175,8 @@ static void take_entry(struct feed *f, struct eventid id, struct resp_reader *r,
         return;
     }
     struct view payload;
-    enum event_verdict verdict =
-        event_read(r, fields->count, view_of(t->config->data_field),
-                   (size_t)t->config->event_bytes, &t->scratch, &payload);
+    enum event_verdict verdict = event_read(r, fields->count, view_of(t->config->data_field),
+                                            (size_t)t->config->event_bytes, &t->scratch, &payload);
     if (f->sift && had_before(f, id))
         return;
     if (verdict != EVENT_OK) {
@@ -594,7 +595,8 @@ static void answer_check(struct feed *f, struct view reply)
     if (error_is(&node, VIEW("EXECABORT")) || error_is(&node, VIEW("ERR"))) {
         // A command of the four was refused when it was queued. Go on without.
         say(SAY_WARN, "checks_off", SAY_V("error", node.text),
-            SAY_S("hint", "let the broker use MULTI, EXEC and XINFO, so that it finds lost events"));
+            SAY_S("hint",
+                  "let the broker use MULTI, EXEC and XINFO, so that it finds lost events"));
         t->cannot_check = true;
         mark_dirty(f);
         return;
@@ -747,8 +749,8 @@ static void link_pushed(void *ctx, struct view push)
     struct resp_reader r = resp_open(push);
     struct resp_node node, key;
     struct view prefix = view_of(t->config->stream_prefix);
-    if (!resp_next(&r, &node) || !resp_next(&r, &node) ||
-        !view_eq(node.text, VIEW("invalidate")) || !resp_next(&r, &node))
+    if (!resp_next(&r, &node) || !resp_next(&r, &node) || !view_eq(node.text, VIEW("invalidate")) ||
+        !resp_next(&r, &node))
         return;
     if (node.type == RESP_NULL)
         mark_all_dirty(t);

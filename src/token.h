@@ -17,8 +17,9 @@ enum token_verdict {
 
 // The secrets are tried in order; an empty one after the first is passed over.
 // *expiry_s is set when the verdict is OK or EXPIRED.
-enum token_verdict token_verify(struct view token, struct view stream_id, const struct view *secrets,
-                                size_t secret_count, int64_t now_ms, int64_t *expiry_s);
+enum token_verdict token_verify(struct view token, struct view stream_id,
+                                const struct view *secrets, size_t secret_count, int64_t now_ms,
+                                int64_t *expiry_s);
 
 // The error code of contract part 2 ("token_expired"); "ok" for TOKEN_OK.
 const char *token_verdict_name(enum token_verdict verdict);

@@ -12,7 +12,7 @@
 
 #define ACCEPTS_PER_TURN 64
 #define SAY_EVERY_MS 5000
-#define PAUSE_MS 200 // without accepting, when no descriptor can be had
+#define PAUSE_MS 200      // without accepting, when no descriptor can be had
 #define END_GRACE_MS 2000 // for the last closes to be answered, after drain_seconds
 
 // ---- accepting ------------------------------------------------------------------
@@ -27,9 +27,10 @@ static void say_full(struct worker *w, const char *why)
     static struct say_limit limit;
     uint64_t missed;
     if (say_limited(&limit, w->loop.now_ms, SAY_EVERY_MS, &missed))
-        say(SAY_ERROR, "accept_failed", SAY_S("why", why), SAY_I("clients", (int64_t)w->clients.count),
-            SAY_I("not_said", (int64_t)missed),
-            SAY_S("hint", "raise the descriptor limit (ulimit -n, LimitNOFILE) or run more brokers"));
+        say(SAY_ERROR, "accept_failed", SAY_S("why", why),
+            SAY_I("clients", (int64_t)w->clients.count), SAY_I("not_said", (int64_t)missed),
+            SAY_S("hint",
+                  "raise the descriptor limit (ulimit -n, LimitNOFILE) or run more brokers"));
 }
 
 // No descriptor is left. One is kept for this: it is given up for a moment to take
@@ -114,9 +115,7 @@ static void take_letter(void *ctx, struct letter *letter)
 {
     struct worker *w = ctx;
     switch (letter->kind) {
-    case LETTER_NEWS:
-        clients_news(&w->clients, CONTAINER_OF(letter, struct news, letter));
-        break;
+    case LETTER_NEWS: clients_news(&w->clients, CONTAINER_OF(letter, struct news, letter)); break;
     case LETTER_FAILED:
         clients_failure(&w->clients, CONTAINER_OF(letter, struct failure, letter));
         break;
@@ -132,8 +131,7 @@ static void take_letter(void *ctx, struct letter *letter)
         loop_stop(&w->loop);
         free(letter);
         break;
-    default:
-        CHECK(!"a letter for a worker");
+    default: CHECK(!"a letter for a worker");
     }
 }
 
@@ -159,7 +157,8 @@ static bool failed(char **why, const char *what)
     return false;
 }
 
-bool worker_init(struct worker *w, int number, struct worker_world *world, int listen_fd, char **why)
+bool worker_init(struct worker *w, int number, struct worker_world *world, int listen_fd,
+                 char **why)
 {
     *w = (struct worker){
         .number = number,

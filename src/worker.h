@@ -41,10 +41,11 @@ struct worker_world {
 
 // Prepares a worker on a listening socket, which it takes over. False: *why is a
 // sentence to be freed, and the process is to end.
-bool worker_init(struct worker *w, int number, struct worker_world *world, int listen_fd, char **why);
+bool worker_init(struct worker *w, int number, struct worker_world *world, int listen_fd,
+                 char **why);
 bool worker_start(struct worker *w, char **why);
 
-void worker_drain(struct worker *w); // `drained` is set when its clients are gone, or it is too late
+void worker_drain(struct worker *w); // `drained` is set when its clients are gone, or time is up
 void worker_stop(struct worker *w);  // it ends at once
 void worker_join(struct worker *w);  // waits for its end; its clients are gone then
 void worker_done(struct worker *w);  // when nobody posts to it any more

@@ -146,14 +146,11 @@ static const char *header_fault(const struct ws_reader *r, const struct ws_limit
     switch (opcode) {
     case WS_CONT:
     case WS_TEXT:
-    case WS_BINARY:
-        return data_fault(r, limits);
+    case WS_BINARY: return data_fault(r, limits);
     case WS_CLOSE:
     case WS_PING:
-    case WS_PONG:
-        return control_fault(r);
-    default:
-        return "The opcode is reserved.";
+    case WS_PONG: return control_fault(r);
+    default: return "The opcode is reserved.";
     }
 }
 
@@ -307,12 +304,9 @@ static enum ws_got read_control(struct ws_reader *r, char *at, size_t len, size_
     item->at = r->control;
     item->len = r->control_len;
     switch (r->frame_opcode) {
-    case WS_PING:
-        return WS_GOT_PING;
-    case WS_PONG:
-        return WS_GOT_PONG;
-    default:
-        return close_item(r, item);
+    case WS_PING: return WS_GOT_PING;
+    case WS_PONG: return WS_GOT_PONG;
+    default: return close_item(r, item);
     }
 }
 
