@@ -87,7 +87,7 @@ int net_listen(const struct net_options *o, char **why)
 
 int net_port(int fd)
 {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = { 0 };
     socklen_t len = sizeof(a);
     CHECK(getsockname(fd, (struct sockaddr *)&a, &len) == 0);
     return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port

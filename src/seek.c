@@ -97,11 +97,11 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
                              const struct start *start, int64_t window_ms)
 {
     uint64_t first = log_seek_time(l, window_ms);
-    uint64_t wanted = l->end_seq;
+    uint64_t wanted = first;
     switch (start->kind) {
     case START_LIVE: return (struct seek_place){ .seq = l->end_seq };
     case START_LAST: return (struct seek_place){ .seq = newest_event(l) };
-    case START_FIRST: return (struct seek_place){ .seq = first };
+    case START_FIRST: break;
     case START_TIME: wanted = log_seek_time(l, start->at_ms); break;
     case START_ID: wanted = log_seek_id(l, start->id); break;
     case START_AFTER:
