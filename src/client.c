@@ -1034,20 +1034,9 @@ static void look_due(struct deadline *d)
     deadline_arm(&all->looks, &all->look, all->loop->now_ms);
 }
 
-void clients_init(struct clients *all, const struct clients_setup *setup)
+void clients_init(struct clients *all)
 {
-    const struct config *config = setup->config;
-    *all = (struct clients){
-        .loop = setup->loop,
-        .config = config,
-        .pulse = setup->pulse,
-        .stats = setup->stats,
-        .streams = setup->streams,
-        .door = setup->door,
-        .answer = setup->answer,
-        .total = setup->total,
-        .max = setup->max,
-    };
+    const struct config *config = all->config;
     list_init(&all->lobby);
     list_init(&all->leaving);
     list_init(&all->dead);

@@ -58,21 +58,23 @@ struct client {
 };
 
 struct clients {
+    // Set by the worker, before clients_init:
     struct loop *loop;
     const struct config *config;
     const struct pulse *pulse;
     struct stats *stats;
     struct streams *streams;
     struct door *door;
+    atomic_size_t *total; // connections of all workers
+    size_t max;           // of all workers; above it nobody is upgraded
     // Answers a request of a client in HEAD: with client_reply, or client_join.
     void (*answer)(struct client *c, const struct http_request *req);
+
+    size_t count; // connections of this worker
+    bool draining;
     struct list lobby;   // HEAD, HELD
     struct list leaving; // CLOSING
     struct list dead;
-    size_t count;         // connections of this worker
-    atomic_size_t *total; // connections of all workers
-    size_t max;           // of all workers; above it nobody is upgraded
-    bool draining;
     struct deadline_queue heads, holds, joins, pings, comments, pongs, closings, drains, looks;
     struct deadline look;   // at Redis's pulse, and at tokens that end soon
     struct client **ending; // those whose tokens end soon, in no order
@@ -81,19 +83,7 @@ struct clients {
     struct buffer text;
 };
 
-struct clients_setup {
-    struct loop *loop;
-    const struct config *config;
-    const struct pulse *pulse;
-    struct stats *stats;
-    struct streams *streams;
-    struct door *door;
-    atomic_size_t *total;
-    size_t max;
-    void (*answer)(struct client *c, const struct http_request *req);
-};
-
-void clients_init(struct clients *all, const struct clients_setup *setup);
+void clients_init(struct clients *all);  // its first part is set
 void clients_start(struct clients *all); // on the worker's thread
 void clients_done(struct clients *all);  // closes all that are left, at once
 

@@ -10,7 +10,7 @@
 
 struct visitor {
     struct table_node by_address;
-    struct list node; // of the strangers, while it has no clients
+    struct list node; // of the strangers, while it is one
     struct in6_addr address;
     int64_t clients, slow;
     int64_t credit_from_ms; // bad tokens are free again from here on, one each BAD_TOKEN_MS
@@ -111,16 +111,28 @@ static struct view address_key(const struct in6_addr *a)
     return (struct view){ (const char *)a->s6_addr, sizeof(a->s6_addr) };
 }
 
+// Nothing of it is open here: no client, no refusal held back. There may be any
+// number of such addresses, so that only the latest are remembered.
+static bool is_stranger(const struct visitor *v)
+{
+    return v->clients == 0 && v->slow == 0;
+}
+
 static void make_stranger(struct door *d, struct visitor *v)
 {
     list_push(&d->strangers, &v->node);
-    d->stranger_count++;
-    struct visitor *oldest = LIST_ITEM(d->strangers.next, struct visitor, node);
-    if (d->stranger_count > STRANGERS_MAX && oldest->slow == 0) {
+    if (++d->stranger_count > STRANGERS_MAX) {
+        struct visitor *oldest = LIST_ITEM(d->strangers.next, struct visitor, node);
         list_remove(&oldest->node);
         d->stranger_count--;
         forget(d, oldest);
     }
+}
+
+static void know(struct door *d, struct visitor *v) // a stranger no more
+{
+    list_remove(&v->node);
+    d->stranger_count--;
 }
 
 static struct visitor *find(struct door *d, struct in6_addr address, bool make)
@@ -144,9 +156,10 @@ struct visitor *door_enter(struct door *d, struct in6_addr address, int64_t max)
     struct visitor *v = find(d, address, true);
     if (v->clients >= max) {
         v = NULL;
-    } else if (v->clients++ == 0) {
-        list_remove(&v->node);
-        d->stranger_count--;
+    } else {
+        if (is_stranger(v))
+            know(d, v);
+        v->clients++;
     }
     pthread_mutex_unlock(&d->lock);
     return v;
@@ -156,7 +169,8 @@ void door_leave(struct door *d, struct visitor *v)
 {
     pthread_mutex_lock(&d->lock);
     CHECK(v->clients > 0);
-    if (--v->clients == 0)
+    v->clients--;
+    if (is_stranger(v))
         make_stranger(d, v);
     pthread_mutex_unlock(&d->lock);
 }
@@ -172,8 +186,11 @@ enum door_verdict door_bad_token(struct door *d, struct in6_addr address, int64_
     if (v->credit_from_ms - now_ms > BAD_TOKENS_AT_ONCE * BAD_TOKEN_MS) {
         v->credit_from_ms = now_ms + BAD_TOKENS_AT_ONCE * BAD_TOKEN_MS;
         verdict = v->slow < SLOW_MAX ? DOOR_SLOW : DOOR_SHUT;
-        if (verdict == DOOR_SLOW)
+        if (verdict == DOOR_SLOW) {
+            if (is_stranger(v))
+                know(d, v);
             v->slow++;
+        }
     }
     pthread_mutex_unlock(&d->lock);
     return verdict;
@@ -183,7 +200,10 @@ void door_slow_done(struct door *d, struct in6_addr address)
 {
     pthread_mutex_lock(&d->lock);
     struct visitor *v = find(d, address, false);
-    if (v && v->slow > 0)
+    if (v && v->slow > 0) {
         v->slow--;
+        if (is_stranger(v))
+            make_stranger(d, v);
+    }
     pthread_mutex_unlock(&d->lock);
 }

@@ -14,7 +14,7 @@ struct visitor; // an address that something is known of
 struct door {
     pthread_mutex_t lock;
     struct table visitors; // by address
-    struct list strangers; // those without clients, oldest first; at most STRANGERS_MAX
+    struct list strangers; // those with nothing open, oldest first; at most STRANGERS_MAX
     size_t stranger_count;
 };
 

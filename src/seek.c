@@ -53,6 +53,29 @@ static bool floor_is_asked_for(const struct floor *floor, const struct start *st
     }
 }
 
+// An id that the log does not have may be one of those that a gap before its place
+// says will not come: then what follows that id is missing too, and the gap is to be
+// told. (A gap has the time of the newest event that it may stand for, so seeking by
+// time finds it.)
+static uint64_t before_gaps(const struct log *l, uint64_t seq)
+{
+    while (seq > l->first_seq && log_item(l, seq - 1)->kind == ITEM_GAP)
+        seq--;
+    return seq;
+}
+
+static uint64_t seek_from_id(const struct log *l, struct eventid id)
+{
+    return log_has_id(l, id) ? log_seek_id(l, id) : before_gaps(l, log_seek_id(l, id));
+}
+
+// Behind an event that is there, or was the newest one, there is no gap to go back to.
+static uint64_t seek_behind_id(const struct log *l, struct eventid id, struct eventid last)
+{
+    uint64_t seq = log_seek_after(l, id);
+    return eventid_cmp(id, last) == 0 ? seq : before_gaps(l, seq);
+}
+
 // `wanted` is where the client asked to begin, `first` where it may.
 static struct seek_place begin_at(const struct log *l, const struct floor *floor,
                                   const struct start *start, uint64_t wanted, uint64_t first,
@@ -60,11 +83,12 @@ static struct seek_place begin_at(const struct log *l, const struct floor *floor
 {
     struct seek_place place = { .seq = wanted > first ? wanted : first };
     bool below = wanted == l->first_seq && floor_is_asked_for(floor, start);
-    int64_t hidden = wanted < first ? seek_count_events(l, wanted, first) : 0;
-    if (!below && hidden == 0)
+    bool gaps = seek_has_gaps(l, wanted, first);
+    int64_t hidden = seek_count_events(l, wanted, first);
+    if (!below && !gaps && hidden == 0)
         return place;
     bool by_limit = first == l->first_seq && floor->time_ms >= window_ms;
-    bool exact = !below && !seek_has_gaps(l, wanted, first);
+    bool exact = !below && !gaps;
     place.has_gap = true;
     place.gap = (struct gap){
         .reason = by_limit ? GAP_LIMIT : GAP_WINDOW,
@@ -103,11 +127,11 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
     case START_LAST: return (struct seek_place){ .seq = newest_event(l) };
     case START_FIRST: break;
     case START_TIME: wanted = log_seek_time(l, start->at_ms); break;
-    case START_ID: wanted = log_seek_id(l, start->id); break;
+    case START_ID: wanted = seek_from_id(l, start->id); break;
     case START_AFTER:
         if (seek_is_ahead(l, last, start))
             return begin_anew(l, start->id, first > l->run_seq ? first : l->run_seq);
-        wanted = log_seek_after(l, start->id);
+        wanted = seek_behind_id(l, start->id, last);
         break;
     }
     return begin_at(l, floor, start, wanted, first, window_ms);

@@ -180,17 +180,18 @@ bool worker_init(struct worker *w, int number, struct worker_world *world, int l
     loop_add_queue(&w->loop, &w->pauses);
     deadline_init(&w->pause);
     streams_init(&w->streams, &w->mailbox, world->tail);
-    clients_init(&w->clients, &(struct clients_setup){
-                                  .loop = &w->loop,
-                                  .config = world->config,
-                                  .pulse = world->pulse,
-                                  .stats = &w->stats,
-                                  .streams = &w->streams,
-                                  .door = &world->door,
-                                  .total = &world->clients,
-                                  .max = world->max_clients,
-                                  .answer = answer_request,
-                              });
+    w->clients = (struct clients){
+        .loop = &w->loop,
+        .config = world->config,
+        .pulse = world->pulse,
+        .stats = &w->stats,
+        .streams = &w->streams,
+        .door = &world->door,
+        .total = &world->clients,
+        .max = world->max_clients,
+        .answer = answer_request,
+    };
+    clients_init(&w->clients);
     return true;
 }
 
