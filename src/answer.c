@@ -92,15 +92,16 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
                                    clients_redis_now_ms(all), &no);
     if (admitted && has_room(all, &no) && enter_door(c, req, &visitor, &no)) {
         struct buffer head = { 0 };
-        if (route == ROUTE_HISTORY)
+        if (route == ROUTE_HISTORY) {
+            buffer_add_view(&head, VIEW("Cache-Control: no-store\r\n"));
             admission_add_cors(&head, req, all->config);
-        else
+        } else
             admission_write_handshake(&a, req, all->config, &head);
         client_join(c, &a, buffer_view(&head), visitor);
         buffer_free(&head);
     } else {
         refuse(c, req, &no, buffer_view(&a.id));
-        if (no.status == 403)
+        if (view_starts(view_of(no.code), VIEW("token_")))
             slow_down(c, req);
     }
     admission_done(&a);

@@ -223,7 +223,7 @@ static void tell_source(struct client *c)
     struct buffer *text = empty_text(c);
     const struct clients *all = c->all;
     c->told_stale = stream_is_stale(c->stream);
-    int64_t heard_ms = atomic_load(&all->pulse->readable_until_ms) - all->config->stale_ms;
+    int64_t heard_ms = atomic_load(&all->pulse->heard_ms);
     if (c->told_stale)
         notice_source_stale(
             text, heard_ms > 0 && heard_ms < all->loop->now_ms ? all->loop->now_ms - heard_ms : 0);
@@ -241,6 +241,11 @@ static void tell_live(struct client *c)
     if (last.ms == 0 && last.seq == 0)
         last = s->last;
     notice_live(text, stream_id(s), last);
+    if (is_sse(c)) { // who reconnects before the first event resumes from here
+        char id[EVENTID_MAX + 1];
+        eventid_format(last, id);
+        buffer_printf(&need_extra(c)->notices, "id: %s\n", id);
+    }
     add_notice(c, "live", text);
     c->extra->replaying = false;
 }
@@ -284,10 +289,14 @@ static void finish_frame(struct client *c)
     c->cursor = (struct cursor){ .seq = c->cursor.seq + 1 };
 }
 
+// Where the client is: to resume from here loses nothing. 0-0: it is nowhere yet.
 static struct eventid last_id_sent(const struct client *c)
 {
-    return c->waiting ? (struct eventid){ 0 }
-                      : seek_event_id_before(&c->stream->log, c->cursor.seq);
+    const struct stream *s = c->stream;
+    if (c->waiting)
+        return (struct eventid){ 0 };
+    struct eventid last = seek_event_id_before(&s->log, c->cursor.seq);
+    return last.ms || last.seq ? last : s->floor.id;
 }
 
 static void add_goodbye(struct client *c, int code, struct view reason, int64_t wait_ms)
@@ -355,7 +364,7 @@ static void fall_behind(struct client *c, uint64_t first_seq)
     bool exact = until == first_seq && !seek_has_gaps(l, c->cursor.seq, until);
     struct gap gap = {
         .reason = GAP_SLOW,
-        .after = seek_event_id_before(l, c->cursor.seq),
+        .after = last_id_sent(c),
         .before = seek_event_id(l, until),
         .missed = exact ? seek_count_events(l, c->cursor.seq, until)
                         : (int64_t)(first_seq - c->cursor.seq),
@@ -394,13 +403,30 @@ static void queue_ping(struct client *c)
     deadline_arm(&c->all->pongs, &c->deadline, c->all->loop->now_ms);
 }
 
+static bool has_log(const struct client *c)
+{
+    return c->state == CLIENT_OPEN && !c->waiting;
+}
+
+static bool is_even(const struct client *c) // it has had all of the log
+{
+    return c->cursor.seq == c->stream->log.end_seq;
+}
+
+// `stale` is said at once, `ok` when the client has had what it missed.
+static bool source_is_due(const struct client *c)
+{
+    return tells(c) && c->told_stale != stream_is_stale(c->stream) &&
+           (!c->told_stale || (has_log(c) && is_even(c)));
+}
+
 // Pings, pongs and notices go between frames; a frame under way is finished first,
 // so they are never lost behind a backlog.
 static void queue_control(struct client *c)
 {
     if (c->state != CLIENT_OPEN)
         return;
-    if (tells(c) && c->told_stale != stream_is_stale(c->stream))
+    if (source_is_due(c))
         tell_source(c);
     struct extra *x = c->extra;
     if (x && x->replaying && !c->waiting && c->cursor.seq >= x->live_seq && c->cursor.skip == 0)
@@ -415,16 +441,6 @@ static void queue_control(struct client *c)
     x->pong.len = 0;
     buffer_add_view(&x->out, buffer_view(&x->notices));
     x->notices.len = 0;
-}
-
-static bool has_log(const struct client *c)
-{
-    return c->state == CLIENT_OPEN && !c->waiting;
-}
-
-static bool is_even(const struct client *c) // it has had all of the log
-{
-    return c->cursor.seq == c->stream->log.end_seq;
 }
 
 static ssize_t write_pieces(int fd, struct iovec *pieces, size_t count)
@@ -494,9 +510,10 @@ static enum written write_once(struct client *c)
 static void flush(struct client *c)
 {
     enum written written = write_once(c);
-    if (written == WROTE_ALL && c->extra && c->extra->replaying && has_log(c) &&
-        c->cursor.seq >= c->extra->live_seq)
-        written = write_once(c); // `live`
+    bool live =
+        c->extra && c->extra->replaying && has_log(c) && c->cursor.seq >= c->extra->live_seq;
+    if (written == WROTE_ALL && has_log(c) && (live || source_is_due(c)))
+        written = write_once(c); // `live`, `ok`
     if (written == WROTE_AND_DIED)
         return;
 
@@ -683,9 +700,17 @@ static void begin(struct client *c)
         drop_extra_if_idle(c);
 }
 
+static void look_at_pulse(struct clients *all)
+{
+    uint64_t epoch = pulse_epoch(all->pulse);
+    if (!pulse_readable(all->pulse, all->loop->now_ms))
+        streams_mark_stale(all->streams, epoch);
+}
+
 void client_join(struct client *c, const struct admission *a, struct view handshake,
                  struct visitor *visitor)
 {
+    look_at_pulse(c->all); // it is told at once
     struct stream *s = streams_find(c->all->streams, a->form, buffer_view(&a->id));
     struct extra *x = need_extra(c);
     stream_join(s);
@@ -706,6 +731,21 @@ void client_join(struct client *c, const struct admission *a, struct view handsh
         begin(c);
 }
 
+// No stream, and no place to say so but the reply. A history's head has its CORS
+// lines already.
+static void refuse_joining(struct client *c, const char *why)
+{
+    struct extra *x = c->extra;
+    struct buffer headers = { 0 };
+    buffer_add_view(&headers, VIEW("Retry-After: 1\r\n"));
+    if (x->history)
+        buffer_add_view(&headers, buffer_view(&x->handshake));
+    http_refuse(&x->out, 503, "unavailable", why, buffer_view(&headers), false);
+    buffer_free(&headers);
+    enter(c, CLIENT_CLOSING, why);
+    flush(c);
+}
+
 // Redis did not answer in time. The client comes in and waits inside; what is
 // published from now on it will get, by the time of the events. A history cannot
 // wait.
@@ -714,14 +754,13 @@ static void join_due(struct deadline *d)
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     struct extra *x = c->extra;
     if (x->history) {
-        http_refuse(&x->out, 503, "unavailable", "Redis cannot be read", VIEW("Retry-After: 1\r\n"),
-                    false);
-        enter(c, CLIENT_CLOSING, "Redis cannot be read");
-        flush(c);
+        refuse_joining(c, "Redis cannot be read");
         return;
     }
+    if (x->start.kind == START_LIVE || x->start.kind == START_LAST)
+        x->start.at_ms = clients_redis_now_ms(c->all);
     if (x->start.kind == START_LIVE)
-        x->start = (struct start){ .kind = START_TIME, .at_ms = clients_redis_now_ms(c->all) };
+        x->start.kind = START_TIME;
     let_in(c);
     if (tells(c) && !is_sse(c))
         say_hello(c, window_start_ms(c->all)); // knowing nothing yet
@@ -1025,10 +1064,8 @@ static void drain_due(struct deadline *d)
 static void look_due(struct deadline *d)
 {
     struct clients *all = CONTAINER_OF(d, struct clients, look);
-    uint64_t epoch = pulse_epoch(all->pulse);
     int64_t now_ms = clock_wall_ms();
-    if (!pulse_readable(all->pulse, all->loop->now_ms))
-        streams_mark_stale(all->streams, epoch);
+    look_at_pulse(all);
     for (size_t i = all->ending_len; i-- > 0;)
         look_at_expiry(all->ending[i], now_ms); // one that closes gives its place to the last
     deadline_arm(&all->looks, &all->look, all->loop->now_ms);
@@ -1136,12 +1173,14 @@ static void fail_client(struct client *c, int close_code, struct view reason)
 {
     struct extra *x = c->extra;
     if (c->state == CLIENT_JOINING && (x->history || is_sse(c))) {
-        http_refuse(&x->out, 503, "unavailable", "the stream cannot be read", VIEW(""), false);
-        close_reply(c, "the stream cannot be read");
+        refuse_joining(c, "the stream cannot be read");
         return;
     }
-    if (c->state == CLIENT_JOINING)
+    if (c->state == CLIENT_JOINING) {
         let_in(c); // a close frame has a reason that a client sees
+        if (tells(c))
+            say_hello(c, window_start_ms(c->all));
+    }
     close_with(c, close_code, reason, "the stream cannot be read");
 }
 
@@ -1170,6 +1209,11 @@ static void flush_stream(struct stream *s)
     list_take_all(&due, &s->idle);
     while (!list_empty(&due))
         flush(LIST_ITEM(due.next, struct client, node));
+    LIST_EACH (node, &s->waiting) { // those who wait inside may be told of the source
+        struct client *c = LIST_ITEM(node, struct client, node);
+        if (c->state == CLIENT_OPEN)
+            flush(c);
+    }
 }
 
 bool clients_flush(struct clients *all)

@@ -23,6 +23,7 @@ struct setting {
 #define TEXT_AT(c, offset) ((char **)(void *)((char *)(c) + (offset)))
 #define INT_AT(c, offset) ((int64_t *)(void *)((char *)(c) + (offset)))
 #define DAY_S (24 * 3600)
+#define MEMORY_BYTES_MIN INT64_C(262144)
 
 // clang-format off
 static const struct setting settings[] = {
@@ -260,6 +261,9 @@ static char *check(struct config *c)
         return bad;
     c->say_format = (enum say_format)index;
 
+    if (c->memory_bytes > 0 && c->memory_bytes < MEMORY_BYTES_MIN)
+        return sentence("BOND_MEMORY_BYTES is %lld, but must be 0 or at least %lld (a ring or two)",
+                        (long long)c->memory_bytes, (long long)MEMORY_BYTES_MIN);
     if (c->memory_bytes == 0)
         c->memory_bytes = memory_available() / 2;
     if (c->memory_bytes < c->ring_bytes)

@@ -46,7 +46,7 @@ struct config {
 char *config_load(struct config *c, int argc, char **argv);
 void config_done(struct config *c);
 
-// One line a setting: environment name, default, meaning. For `help`.
+// One line a setting: environment name, meaning, default. For `help`.
 void config_describe(struct buffer *out);
 
 #define CONFIG_DEFAULT_SECRET "bond-dev-secret-change-in-production"

@@ -156,8 +156,10 @@ static bool accepts_parameter(struct view parameter, unsigned *seen)
 
 bool deflate_accepts(struct view element)
 {
-    struct view rest = element;
+    struct view rest = view_trim(element);
     unsigned seen = 0;
+    if (rest.len == 0 || rest.at[rest.len - 1] == ';') // nothing, or an empty parameter
+        return false;
     if (!view_eq_nocase(next_parameter(&rest), VIEW("permessage-deflate")))
         return false;
     while (rest.len > 0) {

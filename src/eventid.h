@@ -17,6 +17,28 @@ static inline int eventid_cmp(struct eventid a, struct eventid b)
     return a.seq < b.seq ? -1 : a.seq > b.seq;
 }
 
+// 0-0 is no event's id: it stands for none.
+static inline bool eventid_is_none(struct eventid id)
+{
+    return id.ms == 0 && id.seq == 0;
+}
+
+// The ids next to it, which need not be an event's. None is before 0-0, or behind
+// the largest.
+static inline struct eventid eventid_before(struct eventid id)
+{
+    if (id.seq > 0 || id.ms == 0)
+        return (struct eventid){ id.ms, id.seq ? id.seq - 1 : 0 };
+    return (struct eventid){ id.ms - 1, UINT64_MAX };
+}
+
+static inline struct eventid eventid_behind(struct eventid id)
+{
+    if (id.seq < UINT64_MAX || id.ms == UINT64_MAX)
+        return (struct eventid){ id.ms, id.seq < UINT64_MAX ? id.seq + 1 : id.seq };
+    return (struct eventid){ id.ms + 1, 0 };
+}
+
 // `ms-seq`, both canonical decimal (Redis prints them so). False: not an id.
 bool eventid_parse(struct view text, struct eventid *out);
 size_t eventid_format(struct eventid id, char out[EVENTID_MAX + 1]); // NUL-terminated; its length
@@ -32,7 +54,8 @@ enum start_kind {
 
 struct start {
     enum start_kind kind;
-    int64_t at_ms;     // START_TIME: Unix milliseconds, never negative
+    int64_t at_ms;     // START_TIME, Unix milliseconds, never negative; START_LAST: the newest
+                       // event then, and all since; 0: now
     struct eventid id; // START_ID, START_AFTER
 };
 

@@ -425,8 +425,9 @@ void http_reply(struct buffer *out, int status, struct view content_type, struct
     buffer_printf(out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
     if (body.len)
         buffer_printf(out, "Content-Type: " VIEW_FMT "\r\n", VIEW_ARG(content_type));
-    buffer_printf(out, "Content-Length: %zu\r\nConnection: %s\r\n", body.len,
-                  keep_alive ? "keep-alive" : "close");
+    if (status != 204) // which has no body, nor a length (RFC 9110 s. 8.6)
+        buffer_printf(out, "Content-Length: %zu\r\n", body.len);
+    buffer_printf(out, "Connection: %s\r\n", keep_alive ? "keep-alive" : "close");
     buffer_add_view(out, extra);
     buffer_add_view(out, VIEW("\r\n"));
     buffer_add_view(out, body);

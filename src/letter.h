@@ -2,7 +2,7 @@
 //
 //   worker ──FOLLOW, UNFOLLOW, REFRESH──▶ tail
 //   tail ──NEWS, FAILED, UNFOLLOWED──▶ worker
-//   broker ──DRAIN, STOP──▶ worker, tail
+//   broker ──DRAIN, STOP──▶ worker      broker ──STOP──▶ tail
 //
 // A subscription is one worker's interest in one stream in one form. The worker names it by a
 // pointer of its own, which the tail only carries back; the worker keeps that
@@ -38,11 +38,13 @@ struct request {
     char id[]; // the stream's
 };
 
-// The newest event that is in the stream's past but not in the log: it has left, or
-// it was older than the window when we came. 0-0: there is none that we know of.
+// The newest event that may be in the stream's past but is not in the log: it has
+// left, or it was older than the window, or gone from Redis, when we came. 0-0: there
+// is none that we know of.
 struct floor {
     struct eventid id;
-    int64_t time_ms;
+    int64_t time_ms; // 0: who asks by time is not told of it
+    bool trimmed;    // it had gone from Redis
 };
 
 // What is new in a stream. The worker takes over each extent's reference and

@@ -7,7 +7,7 @@
 //   | extent: seq 40..71 | extent: seq 72..90 | extent: 91..97 | (next item)
 //
 // The tail's log is the one that is appended to; a worker's log is its copy of
-// the extents, as far as letters told it (log_news on one side, log_extend on the
+// the extents, as far as letters told it (extents on one side, log_extend on the
 // other). Each belongs to its thread; only segments are shared.
 #pragma once
 

@@ -60,18 +60,6 @@ static void wake(struct mailbox *m)
 }
 
 // Where letters wait already, the wake-up for them is still to be read.
-void mailbox_post_all(struct mailbox *m, struct list *letters)
-{
-    if (list_empty(letters))
-        return;
-    pthread_mutex_lock(&m->lock);
-    bool was_empty = list_empty(&m->letters);
-    list_take_all(&m->letters, letters);
-    pthread_mutex_unlock(&m->lock);
-    if (was_empty)
-        wake(m);
-}
-
 void mailbox_post(struct mailbox *m, struct letter *letter)
 {
     pthread_mutex_lock(&m->lock);

@@ -3,8 +3,7 @@
 //
 //   tail ──post──▶ [lock · list · eventfd] ──ready──▶ worker's turn
 //
-// A turn's letters go in one mailbox_post_all: one lock and one wake-up, however
-// many they are.
+// Letters that come before the owner wakes cost one wake-up, however many they are.
 #pragma once
 
 #include <pthread.h>
@@ -30,5 +29,4 @@ bool mailbox_init(struct mailbox *m, void (*deliver)(void *, struct letter *), v
 void mailbox_done(struct mailbox *m);                 // the letters left are delivered first
 bool mailbox_open(struct mailbox *m, struct loop *l); // the owner's loop begins to listen; errno
 
-void mailbox_post(struct mailbox *m, struct letter *letter);    // any thread
-void mailbox_post_all(struct mailbox *m, struct list *letters); // any thread; empties the list
+void mailbox_post(struct mailbox *m, struct letter *letter); // any thread

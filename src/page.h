@@ -13,4 +13,4 @@ struct page_state {
 bool page_answer(const struct http_request *req, struct page_state state, struct buffer *out);
 // What a path that nobody knows gets: exactly FastAPI's, which existing clients see.
 void page_not_found(struct buffer *out, bool keep_alive);
-void page_method_not_allowed(struct buffer *out, bool keep_alive); // only GET is, everywhere
+void page_method_not_allowed(struct buffer *out, bool keep_alive); // but GET

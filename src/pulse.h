@@ -10,7 +10,8 @@ struct pulse {
     // Monotonic time until which Redis counts as readable, unless heard again. A
     // tail that hangs, in name resolution say, so turns unreadable by itself.
     _Atomic int64_t readable_until_ms;
-    _Atomic int64_t skew_ms; // Redis's clock less ours
+    _Atomic int64_t heard_ms; // monotonic, when Redis was last heard; 0: never
+    _Atomic int64_t skew_ms;  // Redis's clock less ours
     // Counts recoveries: it grows, after readable_until_ms has, each time that Redis
     // can be read again. Who finds it unreadable reads the epoch first; a stream is
     // up to date again when it has been read in a later epoch than that.

@@ -20,12 +20,33 @@ struct subscription {
 
 // ---- trimming -------------------------------------------------------------------
 
-static void drop_segments_before(struct ring *r, struct log *l, uint64_t seq)
+// The newest event that an item which leaves may stand for. Of a gap that is what
+// comes just before the next event; where there is none yet, the newest id of all.
+static struct floor floor_of(const struct ring *r, const struct log *l, uint64_t seq)
 {
+    const struct item *item = log_item(l, seq);
+    struct floor floor = { .id = item->id, .time_ms = item->time_ms };
+    if (item->kind != ITEM_GAP)
+        return floor;
+    struct eventid next = { 0 };
+    if (seq + 1 < l->end_seq && log_item(l, seq + 1)->kind == ITEM_EVENT)
+        next = eventid_before(log_item(l, seq + 1)->id);
+    else if (seq + 1 == l->end_seq)
+        next = r->last;
+    floor.id = eventid_behind(item->id);
+    if (eventid_cmp(next, floor.id) > 0)
+        floor.id = next;
+    return floor;
+}
+
+static void drop_segments_before(struct ring *r, struct edition *edition, uint64_t seq)
+{
+    struct log *l = &edition->log;
     for (size_t i = 0; i < l->len; i++) {
         struct extent *e = log_extent(l, i);
         if (e->first_seq + e->count > seq)
             break;
+        edition->floor = floor_of(r, l, e->first_seq + e->count - 1);
         r->all->bytes -= e->segment->size;
         list_remove(&e->segment->by_age);
     }
@@ -48,11 +69,9 @@ static void drop_gaps_before(struct ring *r, uint64_t seq)
 static void drop_oldest(struct ring *r)
 {
     struct extent *oldest = log_extent(RAW(r), 0);
-    const struct item *last = segment_item(oldest->segment, oldest->count - 1);
-    r->floor = (struct floor){ .id = last->id, .time_ms = last->time_ms };
     uint64_t seq = oldest->first_seq + oldest->count;
     for (size_t form = 0; form < FORM_COUNT; form++)
-        drop_segments_before(r, &r->editions[form].log, seq);
+        drop_segments_before(r, &r->editions[form], seq);
     drop_gaps_before(r, seq);
 }
 
@@ -88,7 +107,7 @@ static void enforce_limits(struct ring *r)
 
 static void drop_edition(struct ring *r, struct edition *e)
 {
-    drop_segments_before(r, &e->log, e->log.end_seq);
+    drop_segments_before(r, e, e->log.end_seq);
     log_done(&e->log);
     e->active = false;
 }
@@ -180,7 +199,7 @@ static struct view encode(struct ring *r, enum form form, const struct item *ite
 
 // An edition that cannot be written to is no edition any more: its subscribers are
 // sent away, and get a new one when they come again.
-static void fail_edition(struct edition *e, int close_code, const char *reason);
+static void fail_edition(struct ring *r, enum form form, int close_code, const char *reason);
 
 static void append(struct ring *r, struct item item, struct view payload, const struct gap *gap)
 {
@@ -197,7 +216,7 @@ static void append(struct ring *r, struct item item, struct view payload, const 
     for (enum form form = FORM_RAW + 1; form < FORM_COUNT; form++) {
         struct edition *e = &r->editions[form];
         if (e->active && !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
-            fail_edition(e, 1011, "the broker is out of memory");
+            fail_edition(r, form, 1011, "the broker is out of memory");
     }
     enforce_limits(r);
     if (raw->len > 1 && !deadline_armed(&r->trim))
@@ -236,6 +255,12 @@ bool ring_has(const struct ring *r, struct eventid id)
     return log_has_id(RAW(r), id);
 }
 
+void ring_set_floor(struct ring *r, struct floor floor)
+{
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        r->editions[form].floor = floor;
+}
+
 // ---- editions -------------------------------------------------------------------
 
 static const struct gap *gap_at(const struct ring *r, uint64_t seq)
@@ -262,6 +287,7 @@ static bool make_edition(struct ring *r, enum form form)
             return false;
     }
     e->log.run_seq = raw->run_seq;
+    e->floor = r->editions[FORM_RAW].floor;
     e->active = true;
     return true;
 }
@@ -279,19 +305,22 @@ static void post_failure(struct mailbox *to, struct stream *stream, int close_co
     mailbox_post(to, &failure->letter);
 }
 
-static void fail_edition(struct edition *e, int close_code, const char *reason)
+static void fail_edition(struct ring *r, enum form form, int close_code, const char *reason)
 {
+    struct edition *e = &r->editions[form];
     for (struct list *node; (node = list_pop(&e->subscriptions));) {
         struct subscription *s = LIST_ITEM(node, struct subscription, node);
         post_failure(s->to, s->stream, close_code, reason);
         free(s);
     }
+    if (form != FORM_RAW && e->active)
+        drop_edition(r, e);
 }
 
 void ring_fail(struct ring *r, int close_code, const char *reason)
 {
-    for (size_t form = 0; form < FORM_COUNT; form++)
-        fail_edition(&r->editions[form], close_code, reason);
+    for (enum form form = FORM_RAW; form < FORM_COUNT; form++)
+        fail_edition(r, form, close_code, reason);
 }
 
 void ring_subscribe(struct ring *r, const struct request *request)
@@ -386,8 +415,9 @@ static size_t first_untold(const struct log *l, uint64_t told_end_seq)
     return i;
 }
 
-static void tell(struct ring *r, const struct log *l, struct subscription *s)
+static void tell(struct ring *r, const struct edition *e, struct subscription *s)
 {
+    const struct log *l = &e->log;
     bool refreshed = s->refresh == DONE;
     if (s->told_end_seq == l->end_seq && s->told_first_seq == l->first_seq &&
         s->told_ready == r->ready && s->told_epoch == r->epoch && !refreshed)
@@ -403,7 +433,7 @@ static void tell(struct ring *r, const struct log *l, struct subscription *s)
         .end_seq = l->end_seq,
         .run_seq = l->run_seq,
         .last = r->last,
-        .floor = r->floor,
+        .floor = e->floor,
         .epoch = r->epoch,
         .ready = r->ready,
         .refreshed = refreshed,
@@ -427,7 +457,7 @@ void ring_tell(struct ring *r)
 {
     for (size_t form = 0; form < FORM_COUNT; form++)
         LIST_EACH (node, &r->editions[form].subscriptions)
-            tell(r, &r->editions[form].log, LIST_ITEM(node, struct subscription, node));
+            tell(r, &r->editions[form], LIST_ITEM(node, struct subscription, node));
 }
 
 // ---- start and end --------------------------------------------------------------

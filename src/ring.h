@@ -30,6 +30,7 @@ struct rings {
 
 struct edition {
     struct log log;
+    struct floor floor; // what is below it; editions begin at different items
     struct list subscriptions;
     bool active;
     int64_t idle_since_ms; // without subscribers, if it has none
@@ -40,7 +41,6 @@ struct ring {
     struct view id; // the stream's, its owner's bytes
     struct edition editions[FORM_COUNT];
     struct deadline trim; // armed while there is more than one raw segment
-    struct floor floor;   // the newest event that has left, or was there before us
     struct gap *gaps;     // what the ITEM_GAPs in the log say, oldest first
     uint64_t *gap_seqs;
     size_t gap_count, gap_cap;
@@ -63,6 +63,8 @@ void ring_append(struct ring *r, struct eventid id, int64_t time_ms, struct view
 // Events will not come. A GAP_RESET begins a new run of ids.
 void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms);
 bool ring_has(const struct ring *r, struct eventid id); // an event of that id, in any run
+// There were events before all that has been appended so far.
+void ring_set_floor(struct ring *r, struct floor floor);
 
 void ring_subscribe(struct ring *r, const struct request *request);
 bool ring_unsubscribe(struct ring *r, const struct request *request); // false: was none

@@ -32,12 +32,13 @@ bool seek_has_gaps(const struct log *l, uint64_t from, uint64_t to)
     return false;
 }
 
-static uint64_t newest_event(const struct log *l)
+// Of those before `end`.
+static uint64_t newest_event(const struct log *l, uint64_t end)
 {
-    for (uint64_t seq = l->end_seq; seq > l->first_seq; seq--)
+    for (uint64_t seq = end; seq > l->first_seq; seq--)
         if (log_item(l, seq - 1)->kind == ITEM_EVENT)
             return seq - 1;
-    return l->end_seq;
+    return end;
 }
 
 // Was there, below all that the log holds, something that was asked for?
@@ -54,46 +55,44 @@ static bool floor_is_asked_for(const struct floor *floor, const struct start *st
 }
 
 // An id that the log does not have may be one of those that a gap before its place
-// says will not come: then what follows that id is missing too, and the gap is to be
-// told. (A gap has the time of the newest event that it may stand for, so seeking by
-// time finds it.)
-static uint64_t before_gaps(const struct log *l, uint64_t seq)
+// says will not come; then what follows that id is missing too. (A gap has the time of
+// the newest event that it may stand for, so seeking by time finds it.)
+static bool is_inside_gap(const struct log *l, struct eventid last, const struct start *start,
+                          uint64_t wanted)
 {
-    while (seq > l->first_seq && log_item(l, seq - 1)->kind == ITEM_GAP)
-        seq--;
-    return seq;
-}
-
-static uint64_t seek_from_id(const struct log *l, struct eventid id)
-{
-    return log_has_id(l, id) ? log_seek_id(l, id) : before_gaps(l, log_seek_id(l, id));
-}
-
-// Behind an event that is there, or was the newest one, there is no gap to go back to.
-static uint64_t seek_behind_id(const struct log *l, struct eventid id, struct eventid last)
-{
-    uint64_t seq = log_seek_after(l, id);
-    return eventid_cmp(id, last) == 0 ? seq : before_gaps(l, seq);
+    if (wanted == l->first_seq || log_item(l, wanted - 1)->kind != ITEM_GAP)
+        return false; // behind an event, the one that was asked for perhaps
+    if (start->kind == START_ID)
+        return !log_has_id(l, start->id);
+    return start->kind == START_AFTER && eventid_cmp(start->id, last) != 0 &&
+           !log_has_id(l, start->id);
 }
 
 // `wanted` is where the client asked to begin, `first` where it may.
 static struct seek_place begin_at(const struct log *l, const struct floor *floor,
-                                  const struct start *start, uint64_t wanted, uint64_t first,
-                                  int64_t window_ms)
+                                  struct eventid last, const struct start *start, uint64_t wanted,
+                                  uint64_t first, int64_t window_ms)
 {
     struct seek_place place = { .seq = wanted > first ? wanted : first };
     bool below = wanted == l->first_seq && floor_is_asked_for(floor, start);
     bool gaps = seek_has_gaps(l, wanted, first);
+    bool inside = is_inside_gap(l, last, start, wanted);
     int64_t hidden = seek_count_events(l, wanted, first);
-    if (!below && !gaps && hidden == 0)
+    if (!below && !gaps && !inside && hidden == 0)
         return place;
-    bool by_limit = first == l->first_seq && floor->time_ms >= window_ms;
-    bool exact = !below && !gaps;
+    enum gap_reason reason = GAP_LIMIT;
+    if (below && floor->trimmed)
+        reason = GAP_TRIMMED;
+    else if (inside && wanted >= first)
+        reason = wanted > l->run_seq ? GAP_TRIMMED : GAP_RESET;
+    else if (first != l->first_seq || floor->time_ms < window_ms)
+        reason = GAP_WINDOW;
+    bool exact = !below && !gaps && !inside;
     place.has_gap = true;
     place.gap = (struct gap){
-        .reason = by_limit ? GAP_LIMIT : GAP_WINDOW,
+        .reason = reason,
         .after = start->kind == START_AFTER ? start->id : (struct eventid){ 0 },
-        .before = seek_event_id(l, first),
+        .before = seek_event_id(l, place.seq),
         .missed = exact ? hidden : MISSED_UNKNOWN,
     };
     return place;
@@ -124,15 +123,17 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
     uint64_t wanted = first;
     switch (start->kind) {
     case START_LIVE: return (struct seek_place){ .seq = l->end_seq };
-    case START_LAST: return (struct seek_place){ .seq = newest_event(l) };
+    case START_LAST:
+        wanted = start->at_ms ? log_seek_time(l, start->at_ms) : l->end_seq;
+        return (struct seek_place){ .seq = newest_event(l, wanted) };
     case START_FIRST: break;
     case START_TIME: wanted = log_seek_time(l, start->at_ms); break;
-    case START_ID: wanted = seek_from_id(l, start->id); break;
+    case START_ID: wanted = log_seek_id(l, start->id); break;
     case START_AFTER:
         if (seek_is_ahead(l, last, start))
             return begin_anew(l, start->id, first > l->run_seq ? first : l->run_seq);
-        wanted = seek_behind_id(l, start->id, last);
+        wanted = log_seek_after(l, start->id);
         break;
     }
-    return begin_at(l, floor, start, wanted, first, window_ms);
+    return begin_at(l, floor, last, start, wanted, first, window_ms);
 }

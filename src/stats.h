@@ -9,7 +9,7 @@
 struct stats {
     atomic_ullong accepted, refused, upgraded, closed;
     atomic_ullong events_sent, bytes_sent, sends;
-    atomic_ullong fell_behind, skipped_behind, cut_in_frame, ping_timeouts;
+    atomic_ullong fell_behind, skipped_behind, ping_timeouts;
     atomic_ullong events_read, events_skipped, redis_reads, redis_checks, resets, trimmed;
 };
 

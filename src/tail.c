@@ -27,6 +27,7 @@
 #define POLLS_PER_MS 5 // without tracking: reads a millisecond at most
 #define SAY_EVERY_MS 10000
 #define DOWN_SAY_MS 30000
+#define LOSS_SAY_MS 20 // a FLUSHALL resets thousands at once
 
 // One stream that is followed in Redis. Where we are in it is ring.last.
 struct feed {
@@ -36,13 +37,14 @@ struct feed {
     struct list in_dirty, in_changed, in_sweep; // the tail's lists
     struct deadline linger;                     // armed while nobody listens
 
-    uint64_t last_hash; // of the fields of the entry at ring.last; 0: we have not seen them
-    uint64_t added;     // the stream's entries-added when ring.last was its newest
+    struct eventid first; // of the entries that there were when we came
+    uint64_t last_hash;   // of the fields of the entry at ring.last; 0: we have not seen them
+    struct eventid sift;  // what is read next, up to here, may be what we had before a reset
+    uint64_t added;       // the stream's entries-added when ring.last was its newest
     bool added_known;
     size_t page; // entries to ask for in one read
     bool placed; // ring.last is set: we know where we are
     bool check;  // the next read must look at XINFO too
-    bool sift;   // what is read next may be what we had before Redis lost its newest
     bool unsure; // not read since the link came up: Redis may have changed under us
     bool asked;  // a read is unanswered
     bool dead;   // to be freed when it is answered
@@ -82,10 +84,12 @@ struct tail {
     struct ask *asks; // a circle of ask_cap, from ask_head on
     size_t ask_head, ask_len, ask_cap, reads_in_flight;
     int64_t time_asked_ms; // wall clock, when TIME was sent
+    bool clock_known;      // TIME was answered: we know where the window begins
     bool troubled;         // Redis answers, but not with data (LOADING, BUSY, …)
     bool cannot_check;     // XINFO or MULTI are refused here
+    bool key_refused;      // one of a transaction's commands: for its key, not for what it is
     struct buffer scratch;
-    struct say_limit odd_event, read_failed, down;
+    struct say_limit odd_event, read_failed, down, reset, trimmed;
     char down_why[256]; // as it was last said; empty when the link has been up since
 };
 
@@ -140,7 +144,9 @@ static void append_gap(struct feed *f, enum gap_reason reason, struct eventid be
     const struct gap gap = {
         .reason = reason, .after = f->ring.last, .before = before, .missed = missed
     };
-    ring_append_gap(&f->ring, &gap, event_time(f, f->ring.last));
+    // As late as the newest that is missing, so that who asks from then on is told.
+    bool known = before.ms || before.seq;
+    ring_append_gap(&f->ring, &gap, known ? event_time(f, before) : redis_now_ms(f->tail));
     mark_changed(f);
 }
 
@@ -158,9 +164,12 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
 }
 
 // Did we have it before Redis lost its newest entries (a failover, an old snapshot)?
-// It is in the ring, or it is older than all that the ring is meant to hold.
+// It is not behind where we were, and it is in the ring or older than all that the
+// ring is meant to hold.
 static bool had_before(const struct feed *f, struct eventid id)
 {
+    if (eventid_cmp(id, f->sift) > 0)
+        return false;
     int64_t window_ms = f->tail->config->ring_seconds * MS_PER_S;
     return ring_has(&f->ring, id) || is_timestamp(id.ms, redis_now_ms(f->tail) - window_ms);
 }
@@ -177,7 +186,7 @@ static void take_entry(struct feed *f, struct eventid id, struct resp_reader *r,
     struct view payload;
     enum event_verdict verdict = event_read(r, fields->count, view_of(t->config->data_field),
                                             (size_t)t->config->event_bytes, &t->scratch, &payload);
-    if (f->sift && had_before(f, id))
+    if (had_before(f, id))
         return;
     if (verdict != EVENT_OK) {
         skip_event(f, id, verdict);
@@ -261,11 +270,16 @@ static void send_read(struct feed *f)
     ring_refresh_sent(&f->ring);
 }
 
+static bool may_read(const struct tail *t)
+{
+    return link_is_up(t->link) && t->clock_known && !deadline_armed(&t->retry);
+}
+
 // Dirty feeds are read as far as the pipeline has room; the rest stay dirty. A
 // feed whose read is unanswered stays dirty too, and is read again after it.
 static void read_dirty(struct tail *t)
 {
-    if (!link_is_up(t->link))
+    if (!may_read(t))
         return;
     LIST_EACH (node, &t->dirty) {
         if (t->reads_in_flight >= READS_IN_FLIGHT)
@@ -307,6 +321,8 @@ static struct taken take_entries(struct feed *f, struct resp_reader *r,
             break;
         }
         taken.entries++;
+        if (taken.entries == 1 && !f->placed && eventid_is_none(f->first))
+            f->first = id;
         if (eventid_cmp(id, f->ring.last) <= 0) {
             resp_skip(r, &fields);
             continue;
@@ -327,7 +343,7 @@ static void caught_up(struct feed *f)
 {
     f->ring.ready = true;
     f->ring.epoch = f->asked_epoch;
-    f->sift = false;
+    f->sift = (struct eventid){ 0 };
     f->unsure = false;
     ring_refresh_done(&f->ring);
     mark_changed(f);
@@ -346,15 +362,18 @@ static void finish_read(struct feed *f, struct taken taken)
 static void reset_feed(struct feed *f, const char *why)
 {
     char was[EVENTID_MAX + 1];
+    uint64_t not_said;
     eventid_format(f->ring.last, was);
-    say(SAY_INFO, "stream_reset", SAY_V("stream", feed_id(f)), SAY_S("after", was),
-        SAY_S("why", why));
+    if (say_limited(&f->tail->reset, f->tail->loop.now_ms, LOSS_SAY_MS, &not_said))
+        say(SAY_INFO, "stream_reset", SAY_V("stream", feed_id(f)), SAY_S("after", was),
+            SAY_S("why", why), SAY_I("not_said", (int64_t)not_said));
     stats_add(&f->tail->stats.resets, 1);
 
     append_gap(f, GAP_RESET, (struct eventid){ 0 }, MISSED_UNKNOWN);
     // After a break of the link Redis may have come back with less of the same
     // stream (a failover, an old snapshot); while it stood, the stream is a new one.
-    f->sift = f->unsure;
+    if (f->unsure && eventid_cmp(f->ring.last, f->sift) > 0)
+        f->sift = f->ring.last;
     f->ring.last = (struct eventid){ 0 };
     f->last_hash = 0;
     f->added_known = false;
@@ -364,8 +383,8 @@ static void reset_feed(struct feed *f, const char *why)
 
 // What XINFO STREAM says. A server before Redis 7 does not count entries-added.
 struct stream_info {
-    bool exists, known; // known: XINFO was answered
-    struct eventid last_generated, first;
+    bool exists, known;                                // known: XINFO was answered
+    struct eventid last_generated, first, max_deleted; // max_deleted: with added_known
     bool has_entries;
     uint64_t length, added;
     bool added_known;
@@ -399,6 +418,8 @@ static struct stream_info read_info(struct resp_reader *r, const struct resp_nod
             info.added_known = true;
         } else if (view_eq(name.text, VIEW("last-generated-id"))) {
             eventid_parse(value.text, &info.last_generated);
+        } else if (view_eq(name.text, VIEW("max-deleted-entry-id"))) {
+            eventid_parse(value.text, &info.max_deleted);
         } else if (view_eq(name.text, VIEW("first-entry"))) {
             struct resp_node id;
             info.has_entries = value.type == RESP_ARRAY && value.count == 2 &&
@@ -412,9 +433,12 @@ static void trimmed(struct feed *f, const struct stream_info *info, int64_t miss
 {
     char after[EVENTID_MAX + 1];
     eventid_format(f->ring.last, after);
+    uint64_t not_said;
     stats_add(&f->tail->stats.trimmed, 1);
-    say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
-        SAY_I("missed", missed), SAY_S("hint", "Redis dropped them before they were read"));
+    if (say_limited(&f->tail->trimmed, f->tail->loop.now_ms, LOSS_SAY_MS, &not_said))
+        say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
+            SAY_I("missed", missed), SAY_I("not_said", (int64_t)not_said),
+            SAY_S("hint", "Redis dropped them before they were read"));
     append_gap(f, GAP_TRIMMED, info->first, missed);
 }
 
@@ -437,6 +461,11 @@ static bool explain_loss(struct feed *f, const struct stream_info *info)
     bool first_is_behind = info->has_entries && eventid_cmp(info->first, f->ring.last) > 0;
     if (f->unsure && info->has_entries && !first_is_behind) {
         reset_feed(f, "Redis came back without the newest entry");
+        return false;
+    }
+    if (info->has_entries && !first_is_behind && info->added_known &&
+        eventid_cmp(info->max_deleted, f->ring.last) < 0) {
+        reset_feed(f, "it never had the event that we had last");
         return false;
     }
     if (info->has_entries && !first_is_behind)
@@ -488,10 +517,43 @@ static void take_older(struct feed *f, struct resp_reader *r, const struct resp_
         resp_skip(r, entries);
 }
 
+// What the stream had before what we read of it when we came. A server that does not
+// count cannot tell whether there was any: only who asks for an older id is told.
+static void set_floor(struct feed *f, const struct stream_info *info)
+{
+    struct floor floor = { .id = eventid_before(f->first) };
+    bool has_all = info->known && eventid_cmp(info->first, f->first) == 0;
+    if (eventid_is_none(f->first))
+        floor.id = info->last_generated;
+    else if (has_all && info->added_known && info->added == info->length)
+        return;
+    floor.trimmed = has_all;
+    if (info->known && (!has_all || info->added_known))
+        floor.time_ms = event_time(f, floor.id);
+    ring_set_floor(&f->ring, floor);
+}
+
+// The same as explain_loss where XINFO is refused: with nothing behind `last`, the
+// stream was deleted or went back, or all of it was trimmed. What we had is sifted
+// out when it is read anew.
+static bool explain_blindly(struct feed *f, const struct resp_node *entries)
+{
+    if (entries->count > 0) {
+        trimmed(f, &(struct stream_info){ 0 }, MISSED_UNKNOWN);
+        return true;
+    }
+    struct eventid last = f->ring.last;
+    reset_feed(f, "its newest entry is gone");
+    f->sift = last;
+    return false;
+}
+
 static void take_range(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
 {
     enum place place = f->placed ? find_place(f, *r, entries) : HERE;
-    f->placed = true; // at once, where XINFO is refused
+    bool is_new = !f->placed;
+    if (place == GONE && f->tail->cannot_check && !explain_blindly(f, entries))
+        return;
     if (place == ANOTHER) {
         reset_feed(f, "another event bears the last id");
     } else if (place == GONE && !f->tail->cannot_check) {
@@ -499,6 +561,9 @@ static void take_range(struct feed *f, struct resp_reader *r, const struct resp_
         mark_dirty(f);
     } else {
         struct taken taken = take_entries(f, r, entries);
+        if (is_new) // at once, where XINFO is refused
+            set_floor(f, &(struct stream_info){ 0 });
+        f->placed = true;
         f->added += taken.fresh;
         finish_read(f, taken);
     }
@@ -510,6 +575,11 @@ static void take_check(struct feed *f, struct resp_reader *r, const struct strea
     enum place place = f->placed ? find_place(f, *r, entries) : HERE;
     struct taken taken;
     f->check = false;
+    if (!info->known) { // XINFO itself was refused
+        f->tail->cannot_check = true;
+        mark_dirty(f);
+        return;
+    }
     if (place == ANOTHER) {
         reset_feed(f, "another event bears the last id");
         return;
@@ -517,6 +587,8 @@ static void take_check(struct feed *f, struct resp_reader *r, const struct strea
     if (place == GONE && !explain_loss(f, info))
         return;
     taken = take_entries(f, r, entries);
+    if (!f->placed)
+        set_floor(f, info);
     f->placed = true;
     if (taken.entries == 0 && eventid_cmp(info->last_generated, f->ring.last) > 0)
         f->ring.last = info->last_generated; // its newest entries have gone
@@ -540,6 +612,33 @@ static void fail_feed(struct feed *f, int close_code, const char *reason)
     feed_drop(f);
 }
 
+static void refuse_key(struct feed *f)
+{
+    fail_feed(f, WS_CLOSE_FAILURE, "Redis does not let the broker read this stream (NOPERM)");
+}
+
+// A command of a transaction is queued, or refused: by an ACL for its key, or for
+// what it is. NOPERM says which in its sentence alone.
+static void answer_queued(struct tail *t, struct view reply)
+{
+    struct resp_reader r = resp_open(reply);
+    struct resp_node node;
+    if (resp_next(&r, &node) && error_is(&node, VIEW("NOPERM")) &&
+        memmem(node.text.at, node.text.len, " key", 4) != NULL)
+        t->key_refused = true;
+}
+
+// What a whole server says, and not for ever.
+static bool is_trouble(const struct resp_node *error)
+{
+    static const char *const codes[] = { "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN",
+                                         "TRYAGAIN" };
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+        if (error_is(error, view_of(codes[i])))
+            return true;
+    return false;
+}
+
 static void read_failed(struct feed *f, const struct resp_node *error)
 {
     struct tail *t = f->tail;
@@ -551,13 +650,13 @@ static void read_failed(struct feed *f, const struct resp_node *error)
     if (error_is(error, VIEW("WRONGTYPE"))) {
         fail_feed(f, WS_CLOSE_FAILURE, "the stream's key in Redis holds no stream (WRONGTYPE)");
     } else if (error_is(error, VIEW("NOPERM"))) {
-        fail_feed(f, WS_CLOSE_FAILURE, "Redis does not let the broker read this stream (NOPERM)");
-    } else { // LOADING, MASTERDOWN, BUSY, CLUSTERDOWN, …: not for ever
+        refuse_key(f);
+    } else if (is_trouble(error)) {
         t->troubled = true;
-        list_remove(&f->in_dirty); // not at once
+        mark_dirty(f);
         if (!deadline_armed(&t->retry))
             deadline_arm(&t->retries, &t->retry, t->loop.now_ms);
-    }
+    } // anything else is this key's: the sweep reads it again
 }
 
 static void mark_all_dirty(struct tail *t)
@@ -569,8 +668,7 @@ static void mark_all_dirty(struct tail *t)
 static void retry_due(struct deadline *d)
 {
     struct tail *t = CONTAINER_OF(d, struct tail, retry);
-    t->troubled = t->troubled && t->feeds.len > 0; // no feed is left to find out
-    mark_all_dirty(t);
+    t->troubled = t->troubled && t->feeds.len > 0; // else no feed is left to find out
 }
 
 static void answer_range(struct feed *f, struct view reply)
@@ -592,6 +690,12 @@ static void answer_check(struct feed *f, struct view reply)
     struct resp_reader r = resp_open(reply);
     struct resp_node node, info_node;
     CHECK(resp_next(&r, &node));
+    bool key_refused = t->key_refused;
+    t->key_refused = false;
+    if (error_is(&node, VIEW("EXECABORT")) && key_refused) {
+        refuse_key(f);
+        return;
+    }
     if (error_is(&node, VIEW("EXECABORT")) || error_is(&node, VIEW("ERR"))) {
         // A command of the four was refused when it was queued. Go on without.
         say(SAY_WARN, "checks_off", SAY_V("error", node.text),
@@ -638,6 +742,7 @@ static void answer_time(struct tail *t, struct view reply)
     struct resp_reader r = resp_open(reply);
     struct resp_node node, seconds, micros;
     uint64_t s, us;
+    t->clock_known = true; // or never will be: then ours has to do
     if (!resp_next(&r, &node) || node.type != RESP_ARRAY || node.count != 2 ||
         !resp_next(&r, &seconds) || !resp_next(&r, &micros) || !view_u64(seconds.text, &s) ||
         !view_u64(micros.text, &us))
@@ -665,6 +770,8 @@ static void arm_poll(struct tail *t)
 static void link_came_up(void *ctx)
 {
     struct tail *t = ctx;
+    t->clock_known = false;
+    deadline_cancel(&t->retry);
     say(SAY_INFO, "redis_up", SAY_V("server", link_server(t->link)),
         SAY_S("following", link_tracks(t->link) ? "tracking" : "polling"),
         SAY_I("streams", (int64_t)t->feeds.len));
@@ -724,6 +831,8 @@ static void link_replied(void *ctx, struct view reply)
 
     if (a.kind == ASK_TIME)
         answer_time(t, reply);
+    if (a.kind == ASK_NOTHING)
+        answer_queued(t, reply);
     if (a.feed == NULL)
         return;
     if (a.kind == ASK_OLDER) {
@@ -772,6 +881,7 @@ static void take_pulse(struct tail *t)
     if (!link_is_up(t->link) || t->troubled)
         return; // what was said last runs out by itself
     bool was_readable = pulse_readable(t->pulse, t->loop.now_ms);
+    atomic_store(&t->pulse->heard_ms, link_heard_ms(t->link));
     atomic_store(&t->pulse->readable_until_ms, link_heard_ms(t->link) + t->config->stale_ms);
     if (!was_readable && pulse_readable(t->pulse, t->loop.now_ms)) {
         atomic_fetch_add(&t->pulse->epoch, 1);
@@ -907,7 +1017,7 @@ static bool before_sleep(void *ctx)
     read_dirty(t);
     link_flush(t->link);
     take_pulse(t);
-    return !list_empty(&t->dirty) && link_is_up(t->link) && t->reads_in_flight == 0;
+    return !list_empty(&t->dirty) && may_read(t) && t->reads_in_flight == 0;
 }
 
 // ---- the sweep ------------------------------------------------------------------

@@ -170,6 +170,8 @@ class RawWs(Wire):
     """A WebSocket without any library: frames of every kind, also those that no
     client should send."""
 
+    rsv = (0,)  # the reserved bits that may come
+
     def __init__(self, broker, stream, rcvbuf=None, headers=(), **query):
         super().__init__(broker.port, rcvbuf)
         self.send(upgrade_head(ws_path(stream, **query), headers))
@@ -215,7 +217,7 @@ class RawWs(Wire):
         frame = Frame(
             bool(first & 0x80), first >> 4 & 7, first & 15, self.read(n), header_len
         )
-        assert frame.rsv == 0 and frame.opcode in (CONT, TEXT, BINARY, CLOSE, PING, PONG), frame
+        assert frame.rsv in self.rsv and frame.opcode in (CONT, TEXT, BINARY, CLOSE, PING, PONG), frame
         assert frame.opcode < CLOSE or (frame.fin and n <= 125), frame
         return frame
 

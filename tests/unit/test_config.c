@@ -200,10 +200,10 @@ static void each_has_both_and_reaches_its_bounds(void **state)
         setenv(numbers[i].env, value, 1);
         LOAD(is_room ? "--workers=1" : room);
         assert_int_equal(number(i), numbers[i].most);
-        print(value, is_room ? 1 : numbers[i].least); // 0 would be half of what there is
+        print(value, is_room ? 262144 : numbers[i].least); // 0 would be half of what there is
         snprintf(flag, sizeof(flag), "%s=%s", numbers[i].flag, value);
         LOAD(room, flag);
-        assert_int_equal(number(i), is_room ? 1 : numbers[i].least);
+        assert_int_equal(number(i), is_room ? 262144 : numbers[i].least);
         unsetenv(numbers[i].env);
     }
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -452,12 +452,13 @@ static void a_flag_needs_a_value(void **state)
 static void no_ring_is_larger_than_all_of_them(void **state)
 {
     (void)state;
-    LOAD("--memory-bytes=100000", "--ring-bytes=200000");
-    assert_int_equal(c.memory_bytes, 100000);
-    assert_int_equal(c.ring_bytes, 100000);
+    LOAD("--memory-bytes=300000", "--ring-bytes=400000");
+    assert_int_equal(c.memory_bytes, 300000);
+    assert_int_equal(c.ring_bytes, 300000);
     LOAD("--memory-bytes=300000", "--ring-bytes=200000");
     assert_int_equal(c.memory_bytes, 300000);
     assert_int_equal(c.ring_bytes, 200000);
+    REFUSE("BOND_MEMORY_BYTES is 5", "--memory-bytes=5");
 }
 
 static void nothing_is_left_when_it_is_done(void **state)
