@@ -119,11 +119,11 @@ run: ## a Redis, the broker on 8080, a sample feed: a stream to watch; Ctrl-C en
 	@$(MAKE) --no-print-directory all
 	@tools/run
 
-deps: ## install the Debian packages that are missing (DEPS="build run test")
-	@tools/deps $(or $(DEPS),build run test)
+deps: ## install the Debian packages that are missing (DEPS="build run test browser")
+	@tools/deps $(or $(DEPS),build run test browser)
 
 test: ## everything: unit, fuzz (short), serve, then ASan+UBSan and TSan
-	@tools/deps build run test
+	@tools/deps build run test browser
 	@tools/test
 
 unit: ## tests of single files, and of the log against its model

@@ -28,11 +28,11 @@ static struct floor floor_of(const struct ring *r, const struct log *l, uint64_t
     struct floor floor = { .id = item->id, .time_ms = item->time_ms };
     if (item->kind != ITEM_GAP)
         return floor;
-    struct eventid next = { 0 };
-    if (seq + 1 < l->end_seq && log_item(l, seq + 1)->kind == ITEM_EVENT)
-        next = eventid_before(log_item(l, seq + 1)->id);
-    else if (seq + 1 == l->end_seq)
-        next = r->last;
+    struct eventid next = r->last;
+    if (seq + 1 < l->end_seq) {
+        const struct item *behind = log_item(l, seq + 1);
+        next = behind->kind == ITEM_EVENT ? eventid_before(behind->id) : behind->id;
+    }
     floor.id = eventid_behind(item->id);
     if (eventid_cmp(next, floor.id) > 0)
         floor.id = next;
@@ -255,10 +255,16 @@ bool ring_has(const struct ring *r, struct eventid id)
     return log_has_id(RAW(r), id);
 }
 
+bool ring_had(const struct ring *r, struct eventid id)
+{
+    return eventid_cmp(id, r->editions[FORM_RAW].floor.id) <= 0;
+}
+
 void ring_set_floor(struct ring *r, struct floor floor)
 {
     for (size_t form = 0; form < FORM_COUNT; form++)
-        r->editions[form].floor = floor;
+        if (eventid_is_none(r->editions[form].floor.id)) // else the limit was quicker
+            r->editions[form].floor = floor;
 }
 
 // ---- editions -------------------------------------------------------------------
@@ -337,6 +343,7 @@ void ring_subscribe(struct ring *r, const struct request *request)
                                 .stream = request->stream,
                                 .told_end_seq = e->log.first_seq };
     list_push(&e->subscriptions, &s->node);
+    enforce_limits(r); // a new edition takes room as events do
 }
 
 static struct subscription *find(struct ring *r, const struct request *request)

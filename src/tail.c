@@ -164,14 +164,15 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
 }
 
 // Did we have it before Redis lost its newest entries (a failover, an old snapshot)?
-// It is not behind where we were, and it is in the ring or older than all that the
-// ring is meant to hold.
+// It is not behind where we were, and it is in the ring, has left it, or is older than
+// all that it is meant to hold.
 static bool had_before(const struct feed *f, struct eventid id)
 {
     if (eventid_cmp(id, f->sift) > 0)
         return false;
     int64_t window_ms = f->tail->config->ring_seconds * MS_PER_S;
-    return ring_has(&f->ring, id) || is_timestamp(id.ms, redis_now_ms(f->tail) - window_ms);
+    return ring_has(&f->ring, id) || ring_had(&f->ring, id) ||
+           is_timestamp(id.ms, redis_now_ms(f->tail) - window_ms);
 }
 
 // An entry is [id, [field, value, …]]. Null instead of the fields: deleted since.
@@ -249,7 +250,9 @@ static void send_read(struct feed *f)
     int64_t from_ms = redis_now_ms(t) - t->config->ring_seconds * MS_PER_S;
     struct eventid from = f->placed ? f->ring.last : (struct eventid){ .ms = (uint64_t)from_ms };
 
-    if ((f->check || !f->placed) && !t->cannot_check) { // one snapshot: nothing comes between
+    // Without an event that must come back, only the count tells of what was trimmed.
+    bool check = f->check || !f->placed || eventid_is_none(f->ring.last);
+    if (check && !t->cannot_check) { // one snapshot: nothing comes between
         const struct view info[] = { VIEW("XINFO"), VIEW("STREAM"), feed_key(f) };
         command(t, 1, &VIEW("MULTI"), ASK_NOTHING, NULL);
         command(t, ARRAY_LEN(info), info, ASK_NOTHING, NULL);
@@ -586,6 +589,9 @@ static void take_check(struct feed *f, struct resp_reader *r, const struct strea
     }
     if (place == GONE && !explain_loss(f, info))
         return;
+    if (f->placed && eventid_is_none(f->ring.last) && f->added_known && info->added_known &&
+        info->added > f->added + info->length)
+        trimmed(f, info, (int64_t)(info->added - f->added - info->length));
     taken = take_entries(f, r, entries);
     if (!f->placed)
         set_floor(f, info);

@@ -16,7 +16,6 @@ static void add_token(struct buffer *to, struct view stream)
     buffer_add(to, token, token_mint(stream, view_of(secret), 1760003600, false, token));
 }
 
-// Does the head hold a token that we made, or one that the fuzzer could make up?
 static void write_head(struct buffer *head, const uint8_t *data, size_t size)
 {
     for (size_t i = 0; i < size; i++)
@@ -34,8 +33,8 @@ static void check_refusal(const struct refusal *no)
         int status;
         const char *code;
     } codes[] = {
-        { 400, "bad_request" },     { 403, "token_missing" },    { 403, "token_malformed" },
-        { 403, "token_invalid" },   { 403, "token_expired" },    { 403, "origin_forbidden" },
+        { 400, "bad_request" },      { 403, "token_missing" }, { 403, "token_malformed" },
+        { 403, "token_invalid" },    { 403, "token_expired" }, { 403, "origin_forbidden" },
         { 426, "upgrade_required" },
     };
     bool known = false;

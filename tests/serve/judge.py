@@ -27,17 +27,17 @@ the runs that have ended, and of the new run what had left Redis again.
 **What is excused**, because no broker can know of it:
 
 - a maybe;
-- *ended*: over a reconnect, what a reset took from Redis before the new connection was
-  live, unless that same broker has just had it (ids are all that a resumed client brings;
+- *ended*: over a reconnect, what had left Redis, and whose run had been ended by a reset,
+  before the new connection was live, unless that same broker has just had it (ids are all that a resumed client brings;
   a broker that comes later sees the new run only);
 - *overtaken*: over a reconnect, where a new run has grown past the id that the client
   resumes from, the entries of the new run up to that id;
-- *its id was there before*: where a stream is made anew with ids that it had before while
-  its connection to Redis is broken, a broker takes those for events that it has had;
+- *its id is not new*: what a stream that is made anew with lower ids has up to the ids that
+  it had, when a gap `reset` was told: if the connection to Redis was broken meanwhile, a
+  broker must take those for events that it has had;
 - *ambiguous id*: who resumes from an id that two events bore begins anew;
-- *looks trimmed*: a stream that was deleted, made anew, filled with at least as many
-  events as it had had when it was read last, and then trimmed, looks like one that was
-  trimmed, and `missed` is counted from a wrong beginning (Redis counts what was ever added to
+- *looks trimmed*: a stream that was deleted, made anew, and has had trimmed at least as many
+  events as it had had when it was read last, looks like one that was never deleted, and `missed` is counted from a wrong beginning (Redis counts what was ever added to
   a key, not which key it is).
 
 **A fresh start** (live, from=) owes each entry that was sent to Redis after the handshake,
@@ -91,6 +91,7 @@ class Stream:
         self.run_ends = {}  # when each ended
         self.nth = 0
         self.saved = ([], 0)
+        self.thrown_back = []  # when
 
     def add(self, now):
         self.nth += 1
@@ -131,6 +132,7 @@ class Stream:
     def throw_back(self, now):
         """Redis came back with what it had at the last save()."""
         kept, nth = self.saved
+        self.thrown_back.append(now)
         back = {entry.at for entry in kept}
         for entry in self.present:
             if entry.at not in back:
@@ -253,13 +255,15 @@ class Judge:
         return self.violations
 
     def _note_deliveries(self, record):
-        broker, places = None, []
+        broker, places, skipped = None, [], False
         for item in record.items + [Open(0, -1, "none")]:
             if isinstance(item, Open):
-                if places and record.tells:
+                if places and record.tells and not skipped:
                     spans = self.spans.setdefault((broker, record.stream), [])
                     spans.append((min(places), max(places)))
-                broker, places = item.broker, []
+                broker, places, skipped = item.broker, [], False
+            elif isinstance(item, Gap):
+                skipped = skipped or item.reason not in ("trimmed", "reset")
             elif isinstance(item, Event):
                 self.delivered.setdefault((broker, record.stream, item.at), item.t)
                 places.append(item.at)
@@ -324,7 +328,8 @@ class _Reading:
         elif entry.at <= self.had.at:
             self.went_back(entry, event)
         else:
-            self.account_for(self.between(self.had.at, entry.at), self.had, entry, event.t)
+            missing = [e for e in self.between(self.had.at, entry.at) if e.at not in self.ever]
+            self.account_for(missing, self.had, entry, event.t)
         self.after_event(entry, event)
         self.had = entry
         self.ever.add(entry.at)
@@ -380,7 +385,8 @@ class Telling(_Reading):
         self.judge.notes[f"gap {gap.reason}"] += 1
         if gap.reason not in REASONS:
             self.fail("gap", gap.t, f"no such reason: {gap.reason}")
-        if gap.after and gap.before and gap.after >= gap.before and gap.reason != "reset":
+        backward = gap.after and gap.before and gap.after >= gap.before
+        if backward and gap.reason != "reset" and self.record.clock_ids:
             self.fail("gap", gap.t, f"{gap} ends before it begins")
         told_here = [g for g in self.gaps if g.t >= self.open.t]
         if not told_here and self.here is not None and gap.after != self.here:
@@ -427,15 +433,14 @@ class Telling(_Reading):
             before = f"after {name(had)}" if had else "at the start"
             self.fail("hole", t, f"{before} and before {name(entry)}: lost {span(lost)}{told}")
         self.check_missed(missing, had, entry, t)
-        if had and not self.reconnected and not any(
-            g.reason in ("slow", "window", "limit") for g in self.gaps
-        ):
-            key = (self.open.broker, self.record.stream)
-            self.judge.absent.setdefault(key, set()).update(e.at for e in missing)
+        if missing and not lost:
+            absent = self.judge.absent.setdefault((self.open.broker, self.record.stream), set())
+            was_told = [g for g in self.gaps if g.reason in ("trimmed", "reset")]
+            absent.update(e.at for e in missing if e in bare or self.covered(e, entry, t, was_told))
 
-    def covered(self, e, entry, t):
+    def covered(self, e, entry, t, gaps=None):
         reset = None  # the ids of the run before it mean nothing behind it
-        for gap in self.gaps:
+        for gap in self.gaps if gaps is None else gaps:
             if reset and gap.after == reset.after:
                 gap = replace(gap, after=None)
             if self.covers(gap, e, entry, t):
@@ -452,23 +457,30 @@ class Telling(_Reading):
                 return True
             if gap.after == self.resumed_at and not before_is_told and e.sent <= gap.t:
                 return True  # begun anew, behind all that the window has
+            if e.id and not self.record.clock_ids and any(
+                x.id and x.id >= e.id for x in self.entries[: e.at] if x.run < e.run
+            ):
+                self.judge.notes["excused: its id is not new"] += 1
+                return True
             return e.removed is not None and e.removed <= t
         if e.id is None:
             return True
-        if gap.after is not None and e.id <= gap.after:
+        begun_in = self.had.run if self.had else e.run  # ids compare within a run
+        if gap.after is not None and e.run == begun_in and e.id <= gap.after:
             return False
-        return e.id < gap.before if before_is_told else e.sent <= gap.t
+        if not before_is_told:
+            return e.sent <= gap.t
+        return e.run < entry.run or e.id < gap.before
 
     def excused(self, e, had, entry, t):
         if not e.sure:
             self.judge.notes["excused: maybe"] += 1
             return True
-        if any(x.id == e.id for x in self.entries[: e.at]):
-            self.judge.notes["excused: its id was there before"] += 1
-            return True
         live_at = min(self.live_at or t, t)
         if self.reconnected:
-            if e.removed_by == "reset" and e.removed <= live_at and not self.was_known(e, had, live_at):
+            gone = e.removed is not None and e.removed <= live_at
+            ended = self.stream.run_ends.get(e.run, live_at + 1) <= live_at
+            if gone and ended and not self.was_known(e, had, live_at):
                 self.judge.notes["excused: ended"] += 1
                 return True
             if had and self.overtaken(e, had, live_at):
@@ -483,10 +495,11 @@ class Telling(_Reading):
         """This broker has just delivered both to somebody: it must still know."""
         recent = live_at - self.judge.window_s * 0.8
         def at(x):
-            return self.judge.delivered.get((self.open.broker, self.record.stream, x.at), 0)
+            return self.judge.delivered.get((self.open.broker, self.record.stream, x.at), recent)
         ids = {x.id for x in self.entries[e.at + 1 :] if x.sent <= live_at and x.id}
         return (
             had is not None
+            and self.record.clock_ids
             and recent < at(e) < self.open.t
             and recent < at(had) < self.open.t
             and had.id not in ids
@@ -507,8 +520,8 @@ class Telling(_Reading):
     def looks_trimmed(self, e, had, entry, t):
         if entry.run == had.run or e.removed is None or e.removed > t:
             return False
-        added = max((x.nth for x in self.entries if x.run == entry.run and x.sent <= t), default=0)
-        return added >= had.nth
+        new = [x for x in self.entries[: entry.at] if x.run == entry.run]
+        return sum(x.removed is not None and x.removed <= t for x in new) >= had.nth
 
     # Counts.
 
@@ -539,7 +552,10 @@ class Raw(_Reading):
         self.had, self.ever = None, set()
 
     def went_back(self, entry, event):
-        self.say_back(entry, event)
+        if entry.at not in self.ever and any(t < event.t for t in self.stream.thrown_back):
+            self.judge.notes["raw: back in Redis, and new to the broker"] += 1
+        else:
+            self.say_back(entry, event)
 
     def account_for(self, missing, had, entry, t):
         if self.record.skips:

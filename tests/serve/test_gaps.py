@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import Publisher, numbers, receive, seconds, until, wait_until
-from told import checked, gap, gaps, ids, kinds, told, told_raw
+from told import checked, flood, gap, gaps, ids, kinds, told, told_raw
 from wire import RawWs
 
 
@@ -141,16 +141,6 @@ async def test_limit(start, stream):
 
 
 # slow: this client fell behind.
-
-
-def flood(redis, broker, stream, count=1500, size=8000):
-    published = []
-    with RawWs(broker, stream) as witness:
-        for _ in range(0, count, 5):
-            published += redis.publish_all(stream, [json.dumps("x" * size)] * 5)
-            for _ in range(5):
-                witness.next_text()
-    return published
 
 
 @pytest.mark.parametrize("form", ["envelope", "bond.v1"])

@@ -299,12 +299,12 @@ async def test_it_is_forgiven_with_time(guarded, stream):
 
 @pytest.mark.parametrize("token", ["", "garbage", "9999999999.0123456789abcdef", "1.x"])
 def test_every_kind_of_bad_token_counts(guarded, stream, token):
-    took = 0
-    for _ in range(15):
+    took = count = 0
+    while took < 0.8 and count < 20:
         began = time.monotonic()
-        reply = ask(guarded, stream, *forwarded("203.0.113.7"), token=token)
-        assert reply.status == 403
-        took = max(took, time.monotonic() - began)
+        assert ask(guarded, stream, *forwarded("203.0.113.7"), token=token).status == 403
+        took = time.monotonic() - began
+        count += 1
     assert took >= 0.8
 
 

@@ -102,7 +102,7 @@ def test_4001_sse_ends(broker, stream):
 
 
 async def test_clients_with_longer_tokens_stay(broker, redis, stream):
-    async with broker.connect(stream, token=mint(stream, ttl=1)) as short:
+    async with broker.connect(stream, token=mint(stream, ttl=2)) as short:
         async with broker.connect(stream, token=mint(stream, ttl=600)) as long:
             assert (await close_of(short))[0] == 4001
             redis.publish(stream, "still here")
@@ -174,11 +174,11 @@ async def test_renewal_by_a_short_one_ends_then(broker, stream):
 
 
 async def test_renewal_again_and_again(broker, redis, stream):
-    async with envelope(broker, stream, 2) as ws:
+    async with envelope(broker, stream, 3) as ws:
         await told(ws, "live")
-        end = time.monotonic() + 4
+        end = time.monotonic() + 5
         while time.monotonic() < end:
-            await ws.send(auth(stream, ttl=2))
+            await ws.send(auth(stream, ttl=3))
             await told(ws, "expiring")
             await asyncio.sleep(0.5)  # each token lives on its own
         redis.publish(stream, "1")
@@ -259,7 +259,7 @@ def test_tokens_of_renewals_are_not_logged(broker, stream):
 async def test_without_the_setting_nothing_ends(start, stream):
     redis = start.redis()
     broker = start.broker(redis)
-    expiry = int(time.time()) + 1
+    expiry = int(time.time()) + 3
     token = mint(stream, expiry=expiry)
     async with (
         broker.connect(stream, token=token) as raw,

@@ -113,7 +113,9 @@ def test_431_head_too_large(broker, stream, path):
 def test_503_unavailable_at_capacity(start, stream):
     broker = start.broker(start.redis(), BOND_MAX_CLIENTS=1)
     wait_until(lambda: ask(broker, ws_path(stream)).status == 101, "no room for one")
-    with Wire(broker.port):
+    with Wire(broker.port) as one:
+        one.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert one.reply().status == 200, "and its connection is kept"
         for path in ROUTES:
             reply = ask(broker, path(stream))
             refusal(reply, 503, "unavailable")

@@ -5,7 +5,7 @@ import asyncio
 import json
 
 from harness import mint, seconds, ws_path
-from wire import Wire
+from wire import RawWs, Wire
 
 FIELDS = {  # the contract's table, field by field
     "hello": {"type", "stream", "first", "last", "ring_seconds"},
@@ -130,3 +130,14 @@ class Sse(Wire):
 
 def auth(stream, **how):
     return json.dumps({"type": "auth", "token": mint(stream, **how)})
+
+
+def flood(redis, broker, stream, count=1500, size=8000):
+    """More than a small ring and the kernel hold, at a witness's pace; the events' ids."""
+    published = []
+    with RawWs(broker, stream) as witness:
+        for _ in range(0, count, 5):
+            published += redis.publish_all(stream, [json.dumps("x" * size)] * 5)
+            for _ in range(5):
+                witness.next_text()
+    return published

@@ -34,10 +34,9 @@ static struct buffer head, out;
 static int set_up(void **state)
 {
     (void)state;
-    config = (struct config){ .secret = secret,
-                              .secret_previous = none,
-                              .allowed_origins = none,
-                              .compression = 1 };
+    config = (struct config){
+        .secret = secret, .secret_previous = none, .allowed_origins = none, .compression = 1
+    };
     return 0;
 }
 
@@ -181,7 +180,8 @@ static void without_an_upgrade_it_is_required(void **state)
         GET("/ws/btc?token=$T") "Host: h\r\nUpgrade: websocket\r\n\r\n",
         GET("/ws/btc?token=$T") "Host: h\r\nConnection: keep-alive\r\nUpgrade: websocket\r\n\r\n",
         GET("/ws/btc?token=$T") "Host: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
-        GET("/ws/btc?token=$T") "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" KEY "\r\n",
+        GET("/ws/btc?token=$T") "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" KEY
+                                "\r\n",
         GET("/ws/btc?token=$T") "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                                 "Sec-WebSocket-Version: 8\r\n" KEY "\r\n",
     };
@@ -257,8 +257,8 @@ static void the_query_goes_first_then_the_header(void **state)
     assert_refuses(WS("token=$B", "Authorization: Bearer $T\r\n"), 403, "token_invalid");
     assert_admits(WS("token=", "Authorization: Bearer $T\r\n"));
     assert_admits(WS("", "Authorization: Bearer $T\r\nSec-WebSocket-Protocol: bond.token.$B\r\n"));
-    assert_refuses(WS("", "Authorization: Bearer $B\r\nSec-WebSocket-Protocol: bond.token.$T\r\n"), 403,
-                   "token_invalid");
+    assert_refuses(WS("", "Authorization: Bearer $B\r\nSec-WebSocket-Protocol: bond.token.$T\r\n"),
+                   403, "token_invalid");
     assert_admits(WS("", "Authorization: Basic eDp5\r\nSec-WebSocket-Protocol: bond.token.$T\r\n"));
     assert_refuses(WS("", "Sec-WebSocket-Protocol: bond.token.$B, bond.token.$T\r\n"), 403,
                    "token_invalid");
@@ -444,9 +444,12 @@ static void a_history_has_a_limit(void **state)
     assert_admits(HISTORY("token=$T&limit=10000", ""));
     assert_int_equal(a.limit, HISTORY_LIMIT_MAX);
     static const char *const heads[] = {
-        HISTORY("token=$T&limit=0", ""),   HISTORY("token=$T&limit=10001", ""),
-        HISTORY("token=$T&limit=-1", ""),  HISTORY("token=$T&limit=x", ""),
-        HISTORY("token=$T&limit=1.5", ""), HISTORY("token=$T&limit=%zz", ""),
+        HISTORY("token=$T&limit=0", ""),
+        HISTORY("token=$T&limit=10001", ""),
+        HISTORY("token=$T&limit=-1", ""),
+        HISTORY("token=$T&limit=x", ""),
+        HISTORY("token=$T&limit=1.5", ""),
+        HISTORY("token=$T&limit=%zz", ""),
         HISTORY("token=$T&limit=99999999999999999999999", ""),
     };
     for (size_t i = 0; i < ARRAY_LEN(heads); i++)

@@ -183,6 +183,30 @@ static void both_at_once_are_refused(void **state)
     assert_refused("first", "1760000000000-3", "one of them");
 }
 
+// ---- neighbours -------------------------------------------------------------
+
+static void ids_have_neighbours(void **state)
+{
+    (void)state;
+    static const struct {
+        struct eventid id, behind;
+    } pairs[] = {
+        { { 0, 0 }, { 0, 1 } },
+        { { 5, 3 }, { 5, 4 } },
+        { { 5, UINT64_MAX }, { 6, 0 } },
+        { { UINT64_MAX, UINT64_MAX - 1 }, { UINT64_MAX, UINT64_MAX } },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        assert_int_equal(eventid_cmp(eventid_behind(pairs[i].id), pairs[i].behind), 0);
+        assert_int_equal(eventid_cmp(eventid_before(pairs[i].behind), pairs[i].id), 0);
+    }
+    const struct eventid least = { 0, 0 }, most = { UINT64_MAX, UINT64_MAX };
+    assert_int_equal(eventid_cmp(eventid_before(least), least), 0);
+    assert_int_equal(eventid_cmp(eventid_behind(most), most), 0);
+    assert_true(eventid_is_none(least));
+    assert_false(eventid_is_none(eventid_behind(least)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +222,7 @@ int main(void)
         cmocka_unit_test(what_is_neither_is_refused_with_what_was_expected),
         cmocka_unit_test(numbers_beyond_64_bits_are_refused),
         cmocka_unit_test(both_at_once_are_refused),
+        cmocka_unit_test(ids_have_neighbours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
