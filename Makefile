@@ -136,6 +136,10 @@ unit serve asan tsan:
 fuzz: ## each fuzz harness for FUZZ_SECONDS (60)
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) tools/test fuzz
 
+soak: $(BUILD)/bond-broker ## the checker for SECONDS (600) from SEED on: kills, floods, trims
+	@BOND_BROKER_BIN=$(or $(BOND_BROKER_BIN),$(BUILD)/bond-broker) /usr/bin/python3 \
+	    tests/serve/checker.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
 # ---------------------------------------------------------------- bench
 
 $(BUILD)/bond-bench: $(patsubst %.c,$(OBJ_release)/%.o,$(wildcard bench/*.c)) $(BUILD)/libbond.a
@@ -185,6 +189,6 @@ help: ## this list
 	    for (i = 1; i in names; i++) printf "make %-8s %s\n", names[i], $$2 }' Makefile
 
 FORCE:
-.PHONY: all run deps test unit serve asan tsan fuzz bench lint format clean install build help compile-harnesses FORCE
+.PHONY: all run deps test soak unit serve asan tsan fuzz bench lint format clean install build help compile-harnesses FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -753,6 +753,10 @@ static void join_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     struct extra *x = c->extra;
+    if (x->history && pulse_readable(c->all->pulse, c->all->loop->now_ms)) {
+        deadline_arm(&c->all->joins, &c->deadline, c->all->loop->now_ms); // it is being read
+        return;
+    }
     if (x->history) {
         refuse_joining(c, "Redis cannot be read");
         return;
