@@ -250,9 +250,11 @@ void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms)
             log_reset(&r->editions[form].log);
 }
 
-bool ring_has(const struct ring *r, struct eventid id)
+bool ring_has(const struct ring *r, struct eventid id, struct view payload)
 {
-    return log_has_id(RAW(r), id);
+    const struct log *l = RAW(r);
+    return log_has_id(l, id) &&
+           view_eq(form_raw_payload(log_bytes(l, log_seek_id(l, id))), payload);
 }
 
 bool ring_had(const struct ring *r, struct eventid id)

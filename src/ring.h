@@ -62,7 +62,8 @@ void ring_done(struct ring *r); // nobody may be subscribed
 void ring_append(struct ring *r, struct eventid id, int64_t time_ms, struct view payload);
 // Events will not come. A GAP_RESET begins a new run of ids.
 void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms);
-bool ring_has(const struct ring *r, struct eventid id); // an event of that id, in any run
+// This very event is here, in any run: an id alone may come again with another.
+bool ring_has(const struct ring *r, struct eventid id, struct view payload);
 bool ring_had(const struct ring *r, struct eventid id); // it is not behind what has left
 // There were events before all that has been appended so far.
 void ring_set_floor(struct ring *r, struct floor floor);

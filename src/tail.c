@@ -165,14 +165,17 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
 
 // Did we have it before Redis lost its newest entries (a failover, an old snapshot)?
 // It is not behind where we were, and it is in the ring, has left it, or is older than
-// all that it is meant to hold.
-static bool had_before(const struct feed *f, struct eventid id)
+// all that it is meant to hold. Ids that are no timestamps may be another stream's:
+// of those only what the ring still has is known.
+static bool had_before(const struct feed *f, struct eventid id, struct view payload)
 {
     if (eventid_cmp(id, f->sift) > 0)
         return false;
+    int64_t now_ms = redis_now_ms(f->tail);
     int64_t window_ms = f->tail->config->ring_seconds * MS_PER_S;
-    return ring_has(&f->ring, id) || ring_had(&f->ring, id) ||
-           is_timestamp(id.ms, redis_now_ms(f->tail) - window_ms);
+    return ring_has(&f->ring, id, payload) ||
+           (is_timestamp(id.ms, now_ms) && ring_had(&f->ring, id)) ||
+           is_timestamp(id.ms, now_ms - window_ms);
 }
 
 // An entry is [id, [field, value, …]]. Null instead of the fields: deleted since.
@@ -187,7 +190,7 @@ static void take_entry(struct feed *f, struct eventid id, struct resp_reader *r,
     struct view payload;
     enum event_verdict verdict = event_read(r, fields->count, view_of(t->config->data_field),
                                             (size_t)t->config->event_bytes, &t->scratch, &payload);
-    if (had_before(f, id))
+    if (had_before(f, id, payload))
         return;
     if (verdict != EVENT_OK) {
         skip_event(f, id, verdict);

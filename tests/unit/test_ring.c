@@ -422,9 +422,11 @@ static void a_reset_begins_a_run_in_each_edition(void **state)
     assert_has(early, "10 20 .20 5");
     assert_has(late, "10 20 .20 5");
     assert_has(plain, "10 20 .20 5");
-    assert_true(ring_has(&ring, (struct eventid){ 20, 0 }));
-    assert_true(ring_has(&ring, (struct eventid){ 5, 0 }));
-    assert_false(ring_has(&ring, (struct eventid){ 10, 1 }));
+    struct view twenty = view_of(made[20].payload), five = view_of(made[5].payload);
+    assert_true(ring_has(&ring, (struct eventid){ 20, 0 }, twenty));
+    assert_true(ring_has(&ring, (struct eventid){ 5, 0 }, five));
+    assert_false(ring_has(&ring, (struct eventid){ 5, 0 }, twenty)); // another of that id
+    assert_false(ring_has(&ring, (struct eventid){ 10, 1 }, view_of(made[10].payload)));
 }
 
 static void time_never_falls(void **state)
