@@ -27,9 +27,10 @@ the runs that have ended, and of the new run what had left Redis again.
 **What is excused**, because no broker can know of it:
 
 - a maybe;
-- *ended*: over a reconnect, what had left Redis, and whose run had been ended by a reset,
-  before the new connection was live, unless that same broker has just had it (ids are all that a resumed client brings;
-  a broker that comes later sees the new run only);
+- *ended*: over a reconnect, or in its replay, what had left Redis, and whose run had been
+  ended by a reset, before the new connection was live, unless that same broker has just had
+  it (ids are all that a resumed client brings; a broker that comes later sees the new run
+  only);
 - *overtaken*: over a reconnect, where a new run has grown past the id that the client
   resumes from, the entries of the new run up to that id;
 - *its id is not new*: what a stream that is made anew with lower ids has up to the ids that
@@ -37,8 +38,9 @@ the runs that have ended, and of the new run what had left Redis again.
   broker must take those for events that it has had;
 - *ambiguous id*: who resumes from an id that two events bore begins anew;
 - *looks trimmed*: a stream that was deleted, made anew, and has had trimmed at least as many
-  events as it had had when it was read last, looks like one that was never deleted, and `missed` is counted from a wrong beginning (Redis counts what was ever added to
-  a key, not which key it is).
+  events as it had had when it was read last, looks like one that was never deleted, and
+  `missed` is counted from a wrong beginning (Redis counts what was ever added to a key, not
+  which key it is).
 
 **A fresh start** (live, from=) owes each entry that was sent to Redis after the handshake,
 or lies behind what `live` named, and for from=now-… what is younger than that and in Redis.
@@ -477,7 +479,7 @@ class Telling(_Reading):
             self.judge.notes["excused: maybe"] += 1
             return True
         live_at = min(self.live_at or t, t)
-        if self.reconnected:
+        if self.reconnected or self.live_at is None:  # a replay is of what Redis had by then
             gone = e.removed is not None and e.removed <= live_at
             ended = self.stream.run_ends.get(e.run, live_at + 1) <= live_at
             if gone and ended and not self.was_known(e, had, live_at):

@@ -148,8 +148,9 @@ def test_a_reset_covers_what_the_ended_run_had_and_no_more():
     stream = remade()
     reset = gap(0, None, "reset", t=2.6)
     assert judge(stream, live(), *events(0), reset, *events(3, 4)) == []
-    assert judge(stream, live(), *events(0), *events(3, 4)) == ["hole"]
-    assert judge(stream, live(), *events(0), reset, *events(4)) == ["hole"]
+    is_live = live(), Live(-0.5, None)
+    assert judge(stream, *is_live, *events(0), *events(3, 4)) == ["hole"]
+    assert judge(stream, *is_live, *events(0), reset, *events(4)) == ["hole"]
 
 
 def test_behind_a_reset_a_repetition_is_noted_and_order_still_holds():
