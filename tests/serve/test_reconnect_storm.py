@@ -12,11 +12,11 @@ import time
 
 import pytest
 
-from harness import mint, numbers, receive, seconds, until, ws_path
+from harness import is_sanitizer_build, mint, numbers, receive, seconds, until, ws_path
 from told import told, told_raw
 from wire import TEXT, RawWs, upgrade_head
 
-CLIENTS = 2000
+CLIENTS = 2000 if is_sanitizer_build() else 10_000
 STREAMS = 20
 EVENTS = 60
 
