@@ -807,11 +807,9 @@ static void say_down(struct tail *t, const char *why)
         SAY_I("not_said", (int64_t)missed));
 }
 
-static void link_went_down(void *ctx, const char *why)
+// Nothing that was asked will be answered; feeds that were dropped meanwhile go now.
+static void forget_asks(struct tail *t)
 {
-    struct tail *t = ctx;
-    say_down(t, why);
-    atomic_store(&t->pulse->readable_until_ms, 0);
     while (t->ask_len > 0) {
         struct ask *a = &t->asks[t->ask_head];
         t->ask_head = (t->ask_head + 1) % t->ask_cap;
@@ -823,6 +821,14 @@ static void link_went_down(void *ctx, const char *why)
             feed_drop(a->feed);
     }
     t->reads_in_flight = 0;
+}
+
+static void link_went_down(void *ctx, const char *why)
+{
+    struct tail *t = ctx;
+    say_down(t, why);
+    atomic_store(&t->pulse->readable_until_ms, 0);
+    forget_asks(t);
     LIST_EACH (node, &t->sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
         f->unsure = true;
@@ -1112,10 +1118,10 @@ static void init_queue(struct tail *t, struct deadline_queue *q, int64_t after_m
 static void tail_free(struct tail *t)
 {
     mailbox_done(&t->mailbox);
+    forget_asks(t);
     LIST_EACH (node, &t->sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
         ring_fail(&f->ring, WS_CLOSE_GOING_AWAY, "the broker ends");
-        f->asked = false;
         feed_drop(f);
     }
     if (t->link)

@@ -701,7 +701,10 @@ class World:
 
     async def run(self):
         try:
-            await self._run()
+            try:
+                await self._run()
+            except BaseExceptionGroup as group:
+                raise first_of(group) from None
             self.check_brokers()
             return self.judge()
         except TimeoutError as error:
@@ -818,16 +821,16 @@ class World:
         self.redis.stop()
 
 
+def first_of(group):
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
+
+
 async def run_world(seed, length):
     """Runs one world and judges it: its notes. Raises Failed."""
     world = World(seed, length)
-    try:
-        return world, await world.run()
-    except* Failed as group:
-        failed = group
-        while isinstance(failed, BaseExceptionGroup):
-            failed = failed.exceptions[0]
-    raise Failed(str(failed) if str(failed).startswith("seed ") else world.tell(str(failed)))
+    return world, await world.run()
 
 
 def main():

@@ -283,11 +283,15 @@ class _Reading:
         self.since = 0  # its fresh start
         self.live_at = None  # when this connection was live, if it says so
         self.had = None  # the entry that it had last
-        self.ever = set()
+        self.ever, self.furthest = set(), -1  # all that it had since its fresh start
 
     def run(self):
         for self.index, item in enumerate(self.record.items):
             getattr(self, "take_" + type(item).__name__.lower())(item)
+
+    def begin_afresh(self, item):
+        self.since, self.had = item.t, None
+        self.ever, self.furthest = set(), -1
 
     def take_close(self, close):
         self.judge.notes[f"closed {close.code or close.how}"] += 1
@@ -330,11 +334,12 @@ class _Reading:
         elif entry.at <= self.had.at:
             self.went_back(entry, event)
         else:
-            missing = [e for e in self.between(self.had.at, entry.at) if e.at not in self.ever]
-            self.account_for(missing, self.had, entry, event.t)
+            low = max(self.had.at, self.furthest)  # what lies before is judged
+            self.account_for(self.between(low, entry.at), self.had, entry, event.t)
         self.after_event(entry, event)
         self.had = entry
         self.ever.add(entry.at)
+        self.furthest = max(self.furthest, entry.at)
 
     def after_event(self, entry, event):
         pass
@@ -364,11 +369,14 @@ class Telling(_Reading):
             self.here = self.resumed_at = item.asked if item.asked > (0, 0) else None
             if sum(e.id == item.asked and e.sent <= item.t for e in self.entries) > 1:
                 self.judge.notes["excused: ambiguous id"] += 1
-                self.since = item.t
-                self.had, self.gaps, self.ever, self.here = None, [], set(), None
+                self.here = None
+                self.begin_afresh(item)
         else:
-            self.since = item.t
-            self.had, self.gaps, self.ever = None, [], set()
+            self.begin_afresh(item)
+
+    def begin_afresh(self, item):
+        super().begin_afresh(item)
+        self.gaps = []
 
     def take_live(self, live):
         self.live_at = live.t
@@ -549,9 +557,9 @@ class Raw(_Reading):
     """A client that cannot be told. Each connection stands for itself."""
 
     def take_open(self, item):
-        self.open, self.since = item, item.t
+        self.open = item
         self.judge.notes["raw connections"] += 1
-        self.had, self.ever = None, set()
+        self.begin_afresh(item)
 
     def went_back(self, entry, event):
         if entry.at not in self.ever and any(t < event.t for t in self.stream.thrown_back):
