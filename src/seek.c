@@ -47,6 +47,7 @@ static bool floor_is_asked_for(const struct floor *floor, const struct start *st
     if (floor->id.ms == 0 && floor->id.seq == 0)
         return false;
     switch (start->kind) {
+    case START_LAST: // see struct start
     case START_TIME: return floor->time_ms >= start->at_ms;
     case START_ID: return eventid_cmp(floor->id, start->id) >= 0;
     case START_AFTER: return eventid_cmp(floor->id, start->id) > 0;
@@ -125,7 +126,9 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
     case START_LIVE: return (struct seek_place){ .seq = l->end_seq };
     case START_LAST:
         wanted = start->at_ms ? log_seek_time(l, start->at_ms) : l->end_seq;
-        return (struct seek_place){ .seq = newest_event(l, wanted) };
+        if (start->at_ms == 0 || newest_event(l, wanted) < wanted)
+            return (struct seek_place){ .seq = newest_event(l, wanted) };
+        break; // there was none then: what came since may have been trimmed
     case START_FIRST: break;
     case START_TIME: wanted = log_seek_time(l, start->at_ms); break;
     case START_ID: wanted = log_seek_id(l, start->id); break;

@@ -517,10 +517,12 @@ static enum place find_place(const struct feed *f, struct resp_reader r,
 // The one entry before the window, or none, or an error that the range repeats.
 static void take_older(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
 {
+    size_t page = f->page; // the range that comes next was asked for with this
     if (entries->type == RESP_ARRAY && !f->placed)
         take_entries(f, r, entries);
     else
         resp_skip(r, entries);
+    f->page = page;
 }
 
 // What the stream had before what we read of it when we came. A server that does not

@@ -31,6 +31,9 @@ the runs that have ended, and of the new run what had left Redis again.
   ended by a reset, before the new connection was live, unless that same broker has just had
   it (ids are all that a resumed client brings; a broker that comes later sees the new run
   only);
+- *unseen*: for a fresh start, a run that began and ended between two reads of its broker:
+  the stream was empty before, and is a new one behind it;
+- *gone before a live start*: what had left Redis again before the client came;
 - *overtaken*: over a reconnect, where a new run has grown past the id that the client
   resumes from, the entries of the new run up to that id;
 - *its id is not new*: what a stream that is made anew with lower ids has up to the ids that
@@ -78,8 +81,13 @@ class Entry:
     id: tuple | None = None
     sure: bool = False
     void: bool = False
-    removed: float | None = None  # when Redis was asked to remove it
+    removed: float | None = None  # when Redis was first asked to remove it
     removed_by: str | None = None  # trim, reset
+
+    def remove(self, now, by):
+        """It may come back with an old snapshot; who read meanwhile did not find it."""
+        if self.removed is None:
+            self.removed, self.removed_by = now, by
 
 
 class Stream:
@@ -115,7 +123,7 @@ class Stream:
         gone = self.present[: max(0, len(self.present) - keep)]
         self.present = self.present[len(gone) :]
         for entry in gone:
-            entry.removed, entry.removed_by = now, "trim"
+            entry.remove(now, "trim")
 
     def _end_run(self, now):
         self.run_ends[self.run] = now
@@ -123,7 +131,7 @@ class Stream:
 
     def reset(self, now):
         for entry in self.present:
-            entry.removed, entry.removed_by = now, "reset"
+            entry.remove(now, "reset")
         self.present = []
         self.nth = 0
         self._end_run(now)
@@ -138,9 +146,7 @@ class Stream:
         back = {entry.at for entry in kept}
         for entry in self.present:
             if entry.at not in back:
-                entry.removed, entry.removed_by = now, "reset"
-        for entry in kept:
-            entry.removed = entry.removed_by = None
+                entry.remove(now, "reset")
         self.present, self.nth = list(kept), nth
         self._end_run(now)
 
@@ -487,6 +493,12 @@ class Telling(_Reading):
             self.judge.notes["excused: maybe"] += 1
             return True
         live_at = min(self.live_at or t, t)
+        if had and had.at not in self.ever and e.sent <= self.since and e.removed is not None:
+            self.judge.notes["excused: gone before a live start"] += 1
+            return True
+        if (had is None or had.at not in self.ever) and self.never_read(e):
+            self.judge.notes["excused: unseen"] += 1
+            return True
         if self.reconnected or self.live_at is None:  # a replay is of what Redis had by then
             gone = e.removed is not None and e.removed <= live_at
             ended = self.stream.run_ends.get(e.run, live_at + 1) <= live_at
@@ -500,6 +512,14 @@ class Telling(_Reading):
             self.judge.notes["excused: looks trimmed"] += 1
             return True
         return False
+
+    def never_read(self, e):
+        """Its run came and went without a trace at this broker."""
+        key = (self.open.broker, self.record.stream)
+        run = [x for x in self.entries if x.run == e.run]
+        return e.run in self.stream.run_ends and not any(
+            (*key, x.at) in self.judge.delivered for x in run
+        )
 
     def was_known(self, e, had, live_at):
         """This broker has just delivered both to somebody: it must still know."""

@@ -187,6 +187,13 @@ async def test_live_comes_behind_the_replay(broker, redis, stream):
     assert got[4] == {"type": "live", "stream": stream, "id": published[-1]}
 
 
+async def test_live_comes_behind_the_replay_where_one_event_is_older(broker, redis, stream):
+    """The one before the window says nothing of how many lie in it."""
+    published = publish_ages(redis, stream, [120, *range(50, 10, -1)])
+    async with envelope(broker, stream, from_="first") as ws:
+        assert ids(await told(ws, "live")) == published[1:]
+
+
 async def test_live_comes_when_no_replay_was_asked_for(broker, redis, stream):
     published = redis.publish_all(stream, ["1", "2"])
     async with envelope(broker, stream) as ws:

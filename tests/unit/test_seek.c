@@ -180,6 +180,23 @@ static void a_log_of_gaps_has_no_newest_event(void **state)
     assert_start_at(newest(), 0, "2");
 }
 
+static void the_newest_event_of_a_moment_and_all_since(void **state)
+{
+    (void)state;
+    items("10 20 . 30 40");
+    struct start start = newest();
+    start.at_ms = 30; // who asked for the last event then
+    assert_start_at(start, 0, "1");
+    start.at_ms = 25;
+    assert_start_at(start, 1000, "1");
+    start.at_ms = 5; // there was none: from the first on
+    assert_start_at(start, 0, "0");
+    below = (struct floor){ .id = { 7, 0 }, .time_ms = 7, .trimmed = true };
+    assert_start_at(start, 0, "0: trimmed ?-10 ?");
+    below = (struct floor){ .id = { 3, 0 }, .time_ms = 3, .trimmed = true };
+    assert_start_at(start, 0, "0");
+}
+
 // ---- the window -------------------------------------------------------------
 
 static void nobody_begins_before_the_window(void **state)
@@ -467,6 +484,7 @@ int main(void)
         TEST(an_empty_stream_has_one_place),
         TEST(the_newest_event_is_no_gap),
         TEST(a_log_of_gaps_has_no_newest_event),
+        TEST(the_newest_event_of_a_moment_and_all_since),
         TEST(nobody_begins_before_the_window),
         TEST(the_window_may_be_empty),
         TEST(what_left_for_want_of_room_is_limit),
