@@ -633,6 +633,20 @@ static void let_in(struct client *c)
     watch_expiry(c);
 }
 
+// It was let in while Redis could not be read and promised all since; what Redis has by
+// now begins behind that, and raw cannot say so.
+static void begin_behind(struct client *c, const struct gap *gap)
+{
+    char reason[WS_REASON_MAX + 1];
+    if (gap->missed == MISSED_UNKNOWN)
+        snprintf(reason, sizeof(reason), "fell behind: last id 0-0, some events missed");
+    else
+        snprintf(reason, sizeof(reason), "fell behind: last id 0-0, %lld events missed",
+                 (long long)gap->missed);
+    stats_add(&c->all->stats->fell_behind, 1);
+    close_with(c, WS_CLOSE_BEHIND, view_of(reason), "fell behind");
+}
+
 static void set_cursor(struct client *c)
 {
     struct extra *x = c->extra;
@@ -641,6 +655,10 @@ static void set_cursor(struct client *c)
     struct seek_place place = seek_start(&s->log, &s->floor, s->last, &x->start, window_ms);
     c->cursor = (struct cursor){ .seq = place.seq };
     x->starting = c->waiting = false;
+    bool had_to_wait =
+        x->start.at_ms && (x->start.kind == START_LIVE || x->start.kind == START_LAST);
+    if (!tells(c) && place.has_gap && had_to_wait && !c->slow_skip)
+        begin_behind(c, &place.gap);
     if (!tells(c))
         return;
     x->replaying = true;
@@ -763,8 +781,6 @@ static void join_due(struct deadline *d)
     }
     if (x->start.kind == START_LIVE || x->start.kind == START_LAST)
         x->start.at_ms = clients_redis_now_ms(c->all);
-    if (x->start.kind == START_LIVE)
-        x->start.kind = START_TIME;
     let_in(c);
     if (tells(c) && !is_sse(c))
         say_hello(c, window_start_ms(c->all)); // knowing nothing yet

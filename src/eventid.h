@@ -54,8 +54,8 @@ enum start_kind {
 
 struct start {
     enum start_kind kind;
-    int64_t at_ms;     // START_TIME, Unix milliseconds, never negative; START_LAST: the newest
-                       // event then, and all since; 0: now
+    int64_t at_ms;     // Unix milliseconds, never negative. START_TIME: from then on.
+                       // START_LIVE, START_LAST: what "now" is for who had to wait; 0: now
     struct eventid id; // START_ID, START_AFTER
 };
 

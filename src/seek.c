@@ -47,7 +47,8 @@ static bool floor_is_asked_for(const struct floor *floor, const struct start *st
     if (floor->id.ms == 0 && floor->id.seq == 0)
         return false;
     switch (start->kind) {
-    case START_LAST: // see struct start
+    case START_LIVE:
+    case START_LAST:
     case START_TIME: return floor->time_ms >= start->at_ms;
     case START_ID: return eventid_cmp(floor->id, start->id) >= 0;
     case START_AFTER: return eventid_cmp(floor->id, start->id) > 0;
@@ -123,7 +124,11 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
     uint64_t first = log_seek_time(l, window_ms);
     uint64_t wanted = first;
     switch (start->kind) {
-    case START_LIVE: return (struct seek_place){ .seq = l->end_seq };
+    case START_LIVE:
+        if (start->at_ms == 0)
+            return (struct seek_place){ .seq = l->end_seq };
+        wanted = log_seek_time(l, start->at_ms);
+        break;
     case START_LAST:
         wanted = start->at_ms ? log_seek_time(l, start->at_ms) : l->end_seq;
         if (start->at_ms == 0 || newest_event(l, wanted) < wanted)

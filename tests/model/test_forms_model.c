@@ -418,6 +418,7 @@ static bool read_letter(struct worker *w)
 static bool is_asked_for(const struct start *start, struct eventid id, int64_t time_ms)
 {
     switch (start->kind) {
+    case START_LIVE:
     case START_LAST: return start->at_ms != 0 && time_ms >= start->at_ms;
     case START_TIME: return time_ms >= start->at_ms;
     case START_ID: return eventid_cmp(id, start->id) >= 0;
@@ -457,7 +458,7 @@ static void expect_told(const struct follow *f, const struct start *start, struc
             lost++;
         }
     }
-    if (start->kind != START_LIVE && start->kind != START_FIRST)
+    if (start->kind != START_FIRST)
         EXPECT(place.has_gap || (lost == 0 && !lost_unseen));
     EXPECT(!place.has_gap || lost > 0 || lost_unseen || lost_perhaps);
     EXPECT(!place.has_gap || place.gap.missed == MISSED_UNKNOWN ||

@@ -361,6 +361,7 @@ class Telling(_Reading):
     def __init__(self, judge, record):
         super().__init__(judge, record)
         self.gaps = []  # since the last event
+        self.reset_at = 0  # when the last reset was told
         self.reconnected = False  # since the last event
         self.resumed_at = None
         self.here = None  # the id that this connection stands at, as far as known
@@ -382,7 +383,7 @@ class Telling(_Reading):
 
     def begin_afresh(self, item):
         super().begin_afresh(item)
-        self.gaps = []
+        self.gaps, self.reset_at = [], 0
 
     def take_live(self, live):
         self.live_at = live.t
@@ -399,6 +400,8 @@ class Telling(_Reading):
 
     def take_gap(self, gap):
         self.judge.notes[f"gap {gap.reason}"] += 1
+        if gap.reason == "reset":
+            self.reset_at = gap.t
         if gap.reason not in REASONS:
             self.fail("gap", gap.t, f"no such reason: {gap.reason}")
         backward = gap.after and gap.before and gap.after >= gap.before
@@ -455,6 +458,8 @@ class Telling(_Reading):
             absent.update(e.at for e in missing if e in bare or self.covered(e, entry, t, was_told))
 
     def covered(self, e, entry, t, gaps=None):
+        if self.left_before_a_reset(e):
+            return True  # told, perhaps before what is back from a snapshot came
         reset = None  # the ids of the run before it mean nothing behind it
         for gap in self.gaps if gaps is None else gaps:
             if reset and gap.after == reset.after:
@@ -487,6 +492,10 @@ class Telling(_Reading):
         if not before_is_told:
             return e.sent <= gap.t
         return e.run < entry.run or e.id < gap.before
+
+    def left_before_a_reset(self, e):
+        ended = self.stream.run_ends.get(e.run, self.reset_at + 1)
+        return ended <= self.reset_at and e.removed is not None and e.removed <= self.reset_at
 
     def excused(self, e, had, entry, t):
         if not e.sure:

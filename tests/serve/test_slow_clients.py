@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import websockets
 
 from harness import is_sanitizer_build, receive, receive_up_to, seconds, ws_path
 from wire import CLOSE, PING, PONG, TEXT, Hangup, RawWs, refusal, upgrade
@@ -200,3 +201,36 @@ async def test_a_stalled_client_of_one_stream_does_not_hold_another(start, strea
                 await flood(redis, stream, witness, count=100, size=16_000)
                 redis.publish("other", f"{round_}")
                 assert await receive(other, 1, within=5) == [f"{round_}"]
+
+
+@pytest.mark.parametrize("slow, code", [("close", 4008), ("skip", None)])
+async def test_who_waited_for_redis_is_not_given_a_hole(start, stream, slow, code):
+    """Let in while Redis could not be read, and promised all since: the ring has not
+    room for it by now, and raw cannot be told."""
+    redis = start.redis()
+    proxy = start.proxy(redis)
+    broker = start.broker(proxy, BOND_RING_BYTES=65536)
+    proxy.freeze()
+    async with broker.connect(stream, slow=slow) as ws:  # after a second
+        events = [event(i, 4000) for i in range(60)]
+        redis.publish_all(stream, events)
+        proxy.thaw()
+        if slow == "skip":
+            assert await receive(ws, 1) in [[e] for e in events[1:]]
+        else:
+            with pytest.raises(websockets.ConnectionClosed):
+                await asyncio.wait_for(ws.recv(), seconds(10))
+            assert ws.close_code == code
+            assert re.fullmatch(r"fell behind: last id 0-0, \S+ events missed", ws.close_reason)
+
+
+async def test_who_waited_for_redis_gets_all_since(start, stream):
+    redis = start.redis()
+    proxy = start.proxy(redis)
+    broker = start.broker(proxy)
+    proxy.freeze()
+    async with broker.connect(stream) as ws:
+        events = [event(i, 4000) for i in range(60)]
+        redis.publish_all(stream, events)
+        proxy.thaw()
+        assert await receive(ws, 60) == events
