@@ -42,6 +42,7 @@ struct extra {
     struct buffer message;   // what has come of a message that we look into
     struct ws_reader reader;
     struct start start;      // where a waiting client wants to begin
+    int64_t let_in_ms;       // Redis's clock, when it was let in to wait inside; 0: it was not
     uint64_t live_seq;       // a replay ends here
     uint64_t limit;          // of a history
     struct in6_addr address; // of a client that is held
@@ -633,9 +634,20 @@ static void let_in(struct client *c)
     watch_expiry(c);
 }
 
-// It was let in while Redis could not be read and promised all since; what Redis has by
-// now begins behind that, and raw cannot say so.
-static void begin_behind(struct client *c, const struct gap *gap)
+// It was let in while Redis could not be read, and is owed all since. What the ring has
+// by now may begin behind that, and raw cannot say so.
+static bool begins_behind(struct client *c, int64_t window_ms, struct gap *gap)
+{
+    const struct stream *s = c->stream;
+    const struct start since = { .kind = START_LIVE, .at_ms = c->extra->let_in_ms };
+    if (since.at_ms == 0 || tells(c) || c->slow_skip)
+        return false;
+    struct seek_place place = seek_start(&s->log, &s->floor, s->last, &since, window_ms);
+    *gap = place.gap;
+    return place.has_gap;
+}
+
+static void close_behind(struct client *c, const struct gap *gap)
 {
     char reason[WS_REASON_MAX + 1];
     if (gap->missed == MISSED_UNKNOWN)
@@ -655,10 +667,9 @@ static void set_cursor(struct client *c)
     struct seek_place place = seek_start(&s->log, &s->floor, s->last, &x->start, window_ms);
     c->cursor = (struct cursor){ .seq = place.seq };
     x->starting = c->waiting = false;
-    bool had_to_wait =
-        x->start.at_ms && (x->start.kind == START_LIVE || x->start.kind == START_LAST);
-    if (!tells(c) && place.has_gap && had_to_wait && !c->slow_skip)
-        begin_behind(c, &place.gap);
+    struct gap gap;
+    if (begins_behind(c, window_ms, &gap))
+        close_behind(c, &gap);
     if (!tells(c))
         return;
     x->replaying = true;
@@ -779,8 +790,9 @@ static void join_due(struct deadline *d)
         refuse_joining(c, "Redis cannot be read");
         return;
     }
+    x->let_in_ms = clients_redis_now_ms(c->all);
     if (x->start.kind == START_LIVE || x->start.kind == START_LAST)
-        x->start.at_ms = clients_redis_now_ms(c->all);
+        x->start.at_ms = x->let_in_ms;
     let_in(c);
     if (tells(c) && !is_sse(c))
         say_hello(c, window_start_ms(c->all)); // knowing nothing yet
@@ -1221,14 +1233,26 @@ void clients_failure(struct clients *all, struct failure *failure)
     free(failure);
 }
 
+// Between two events the clients have left the caches, and each is one more wait for
+// memory: the next one is fetched while this one is written to.
+static void prefetch_client(struct list *node)
+{
+    char *at = (char *)node;
+    __builtin_prefetch(at, 1);
+    __builtin_prefetch(at + sizeof(struct client) - offsetof(struct client, node) - 1, 1);
+}
+
 static void flush_stream(struct stream *s)
 {
     struct list due; // flushing moves each on, to the list that says what it waits for
     list_init(&due);
     list_take_all(&due, &s->ready);
     list_take_all(&due, &s->idle);
-    while (!list_empty(&due))
-        flush(LIST_ITEM(due.next, struct client, node));
+    while (!list_empty(&due)) {
+        struct list *node = due.next;
+        prefetch_client(node->next); // while send() keeps us busy
+        flush(LIST_ITEM(node, struct client, node));
+    }
     LIST_EACH (node, &s->waiting) { // those who wait inside may be told of the source
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->state == CLIENT_OPEN)

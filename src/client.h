@@ -39,14 +39,16 @@ enum client_state {
 
 struct client {
     struct watch watch;
-    struct clients *all;
-    struct stream *stream;    // while JOINING or OPEN
-    struct list node;         // of one of the stream's lists, or of all->lobby, leaving, dead
     struct deadline deadline; // what it means, the state says
-    struct cursor cursor;     // OPEN, once the stream is primed
-    struct extra *extra;      // what only a client in the middle of something needs
     struct visitor *visitor;  // its address at the door, where that is limited
     int64_t expiry_s;         // its token's, with live expiry; else 0
+
+    // What a delivery touches, side by side: it comes cold from memory.
+    struct list node; // of one of the stream's lists, or of all->lobby, leaving, dead
+    struct clients *all;
+    struct stream *stream; // while JOINING or OPEN
+    struct cursor cursor;  // OPEN, once the stream is primed
+    struct extra *extra;   // what only a client in the middle of something needs
     int fd;
     uint8_t state;
     uint8_t interest; // what epoll watches for: EPOLLIN, EPOLLOUT

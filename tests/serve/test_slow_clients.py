@@ -224,6 +224,21 @@ async def test_who_waited_for_redis_is_not_given_a_hole(start, stream, slow, cod
             assert re.fullmatch(r"fell behind: last id 0-0, \S+ events missed", ws.close_reason)
 
 
+async def test_who_waited_for_redis_for_longer_than_the_window(start, stream):
+    redis = start.redis()
+    proxy = start.proxy(redis)
+    broker = start.broker(proxy, BOND_RING_SECONDS=1)
+    proxy.freeze()
+    async with broker.connect(stream, from_="now-20s") as ws:
+        redis.publish(stream, "too long ago, when Redis can be read")
+        await asyncio.sleep(1.5)
+        redis.publish(stream, "in time")
+        proxy.thaw()
+        with pytest.raises(websockets.ConnectionClosed):
+            await asyncio.wait_for(ws.recv(), seconds(10))
+        assert (ws.close_code, ws.close_reason) == (4008, "fell behind: last id 0-0, 1 events missed")
+
+
 async def test_who_waited_for_redis_gets_all_since(start, stream):
     redis = start.redis()
     proxy = start.proxy(redis)
