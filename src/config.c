@@ -73,6 +73,8 @@ static const struct setting settings[] = {
       "Redis unheard for so long counts as unreadable (/ready says 503), in milliseconds" },
     { "BOND_REDIS_TIMEOUT_MS", INTEGER, FIELD(redis_timeout_ms), "5000", 100, 3600000,
       "a connection to Redis that does not answer for so long is given up, in milliseconds" },
+    { "BOND_REDIS_CONNECTIONS", INTEGER, FIELD(redis_connections), "2", 1, 2,
+      "connections to Redis; the second waits for the few streams that change now, so that events come sooner" },
     { "BOND_SWEEP_SECONDS", INTEGER, FIELD(sweep_seconds), "60", 1, DAY_S,
       "each stream is read at least so often, as a net below CLIENT TRACKING" },
     { "BOND_POLL_MS", INTEGER, FIELD(poll_ms), "100", 1, 60000,

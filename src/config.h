@@ -31,8 +31,9 @@ struct config {
     int64_t drain_seconds;
     int64_t stale_ms; // Redis unheard for so long is not readable
     int64_t redis_timeout_ms;
-    int64_t sweep_seconds; // each stream is read once in so long, whatever tracking says
-    int64_t poll_ms;       // the same where tracking is refused
+    int64_t redis_connections; // 1 or 2: with a hotline
+    int64_t sweep_seconds;     // each stream is read once in so long, whatever tracking says
+    int64_t poll_ms;           // the same where tracking is refused
     char *log_level, *log_format;
     enum say_level say_level;
     enum say_format say_format;

@@ -10,7 +10,8 @@ struct stats {
     atomic_ullong accepted, refused, upgraded, closed;
     atomic_ullong events_sent, bytes_sent, sends;
     atomic_ullong fell_behind, skipped_behind, ping_timeouts;
-    atomic_ullong events_read, events_skipped, redis_reads, redis_checks, resets, trimmed;
+    atomic_ullong events_read, events_skipped, redis_reads, redis_checks, hotline_reads, resets,
+        trimmed;
 };
 
 static inline void stats_add(atomic_ullong *counter, uint64_t n)

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "event.h"
 #include "hash.h"
+#include "hotline.h"
 #include "link.h"
 #include "resp.h"
 #include "ring.h"
@@ -27,7 +28,17 @@
 #define POLLS_PER_MS 5 // without tracking: reads a millisecond at most
 #define SAY_EVERY_MS 10000
 #define DOWN_SAY_MS 30000
-#define LOSS_SAY_MS 20 // a FLUSHALL resets thousands at once
+#define LOSS_SAY_MS 20     // a FLUSHALL resets thousands at once
+#define WARM_MS 2000       // a stream is warm when its changes come closer together than this
+#define HOT_READS_MAX 300  // changes a second; above it, reading what has piled up is cheaper
+#define HOT_RECHECK_MS 100 // a hot stream that Redis says has changed is read here too
+
+// What a read was when it was sent: the answer is understood by that.
+struct read {
+    struct eventid from;
+    size_t page; // entries that were asked for
+    uint64_t epoch;
+};
 
 // One stream that is followed in Redis. Where we are in it is ring.last.
 struct feed {
@@ -36,6 +47,9 @@ struct feed {
     struct table_node by_id;
     struct list in_dirty, in_changed, in_sweep; // the tail's lists
     struct deadline linger;                     // armed while nobody listens
+    struct list in_warm;
+    struct deadline recheck; // while it is hot and Redis said that it changed
+    int64_t fresh_ms;        // when its newest event was read
 
     struct eventid first; // of the entries that there were when we came
     uint64_t last_hash;   // of the fields of the entry at ring.last; 0: we have not seen them
@@ -46,19 +60,26 @@ struct feed {
     bool placed; // ring.last is set: we know where we are
     bool check;  // the next read must look at XINFO too
     bool unsure; // not read since the link came up: Redis may have changed under us
-    bool asked;  // a read is unanswered
+    bool asked;  // `read` is unanswered
     bool dead;   // to be freed when it is answered
-    uint64_t asked_epoch;
+    bool hot;    // waited for on the hotline
+    struct read read;
 
     size_t prefix_len, key_len;
     char key[]; // prefix and id
 };
 
 // What is unanswered, in the order in which it was sent.
-enum ask_kind { ASK_NOTHING, ASK_OLDER, ASK_RANGE, ASK_CHECK, ASK_TIME };
+enum ask_kind { ASK_NOTHING, ASK_OLDER, ASK_RANGE, ASK_CHECK, ASK_TIME, ASK_SERVER };
 struct ask {
     enum ask_kind kind;
     struct feed *feed;
+};
+
+// A stream that is waited for on the hotline.
+struct hot {
+    struct feed *feed; // NULL: dropped meanwhile
+    struct read read;
 };
 
 struct tail {
@@ -77,7 +98,16 @@ struct tail {
     struct list sweep;   // all feeds, the one that has waited longest first
     struct rings rings;
 
-    struct deadline_queue ticks, polls, retries, lingers;
+    struct hotline *hotline; // NULL: BOND_REDIS_CONNECTIONS=1
+    struct hot hot[HOTLINE_WAITS_MAX];
+    size_t hot_count;
+    struct list warm;     // feeds that change now, the latest last
+    uint64_t fresh_reads; // in this second
+    bool busy;            // too many of them in the last one
+    size_t server_id_len; // of the link's server; 0: not known
+    char server_id[SERVER_ID_MAX];
+
+    struct deadline_queue ticks, polls, retries, lingers, rechecks;
     struct deadline tick, poll, retry;
     uint64_t tick_count;
 
@@ -107,6 +137,12 @@ static struct view feed_id(const struct feed *f)
 static int64_t redis_now_ms(const struct tail *t)
 {
     return clock_wall_ms() + pulse_skew_ms(t->pulse);
+}
+
+static struct feed *find_feed(struct tail *t, struct view id)
+{
+    struct table_node *found = table_find(&t->feeds, id);
+    return found ? TABLE_ITEM(found, struct feed, by_id) : NULL;
 }
 
 static void mark_changed(struct feed *f)
@@ -226,11 +262,11 @@ static void command(struct tail *t, size_t argc, const struct view *argv, enum a
 }
 
 // Entries from an id on: where we are, or for a new feed the start of the window.
-static void send_range(struct feed *f, struct eventid from, enum ask_kind kind)
+static void send_range(struct feed *f, const struct read *read, enum ask_kind kind)
 {
     char start[EVENTID_MAX + 1], count[24];
-    size_t start_len = eventid_format(from, start);
-    size_t count_len = (size_t)snprintf(count, sizeof(count), "%zu", f->page);
+    size_t start_len = eventid_format(read->from, start);
+    size_t count_len = (size_t)snprintf(count, sizeof(count), "%zu", read->page);
     const struct view argv[] = { VIEW("XRANGE"), feed_key(f),   { start, start_len },
                                  VIEW("+"),      VIEW("COUNT"), { count, count_len } };
     command(f->tail, ARRAY_LEN(argv), argv, kind, f);
@@ -251,7 +287,10 @@ static void send_read(struct feed *f)
 {
     struct tail *t = f->tail;
     int64_t from_ms = redis_now_ms(t) - t->config->ring_seconds * MS_PER_S;
-    struct eventid from = f->placed ? f->ring.last : (struct eventid){ .ms = (uint64_t)from_ms };
+    struct eventid window = { .ms = (uint64_t)from_ms };
+    f->read = (struct read){ .from = f->placed ? f->ring.last : window,
+                             .page = f->page,
+                             .epoch = pulse_epoch(t->pulse) };
 
     // Without an event that must come back, only the count tells of what was trimmed.
     bool check = f->check || !f->placed || eventid_is_none(f->ring.last);
@@ -260,18 +299,17 @@ static void send_read(struct feed *f)
         command(t, 1, &VIEW("MULTI"), ASK_NOTHING, NULL);
         command(t, ARRAY_LEN(info), info, ASK_NOTHING, NULL);
         if (!f->placed)
-            send_older(f, from, ASK_NOTHING);
-        send_range(f, from, ASK_NOTHING);
+            send_older(f, window, ASK_NOTHING);
+        send_range(f, &f->read, ASK_NOTHING);
         command(t, 1, &VIEW("EXEC"), ASK_CHECK, f);
         stats_add(&t->stats.redis_checks, 1);
     } else {
         if (!f->placed)
-            send_older(f, from, ASK_OLDER);
-        send_range(f, from, ASK_RANGE);
+            send_older(f, window, ASK_OLDER);
+        send_range(f, &f->read, ASK_RANGE);
         stats_add(&t->stats.redis_reads, 1);
     }
     f->asked = true;
-    f->asked_epoch = pulse_epoch(t->pulse);
     t->reads_in_flight++;
     ring_refresh_sent(&f->ring);
 }
@@ -298,6 +336,17 @@ static void read_dirty(struct tail *t)
     }
 }
 
+// Two changes in a row make a stream warm; what it had when we came is none.
+static void note_fresh(struct feed *f)
+{
+    struct tail *t = f->tail;
+    int64_t now_ms = t->loop.now_ms;
+    if (now_ms - f->fresh_ms < WARM_MS)
+        list_move(&t->warm, &f->in_warm);
+    f->fresh_ms = now_ms;
+    t->fresh_reads++;
+}
+
 struct taken {
     size_t entries; // how many the reply had
     size_t fresh;   // how many of them lay behind `last`
@@ -311,10 +360,10 @@ static size_t page_for(size_t entry_bytes)
 }
 
 // Takes the entries of a range that lie behind f->ring.last.
-static struct taken take_entries(struct feed *f, struct resp_reader *r,
+static struct taken take_entries(struct feed *f, const struct read *read, struct resp_reader *r,
                                  const struct resp_node *entries)
 {
-    struct taken taken = { .is_full = entries->count >= f->page };
+    struct taken taken = { .is_full = entries->count >= read->page };
     struct resp_node entry, id_node, fields;
     const char *begun = r->at;
     for (size_t i = 0; i < entries->count; i++) {
@@ -341,6 +390,8 @@ static struct taken take_entries(struct feed *f, struct resp_reader *r,
     }
     if (taken.entries > 0)
         f->page = page_for((size_t)(r->at - begun) / taken.entries);
+    if (taken.fresh > 0 && f->ring.ready)
+        note_fresh(f);
     return taken;
 }
 
@@ -348,7 +399,7 @@ static struct taken take_entries(struct feed *f, struct resp_reader *r,
 static void caught_up(struct feed *f)
 {
     f->ring.ready = true;
-    f->ring.epoch = f->asked_epoch;
+    f->ring.epoch = f->read.epoch;
     f->sift = (struct eventid){ 0 };
     f->unsure = false;
     ring_refresh_done(&f->ring);
@@ -517,12 +568,10 @@ static enum place find_place(const struct feed *f, struct resp_reader r,
 // The one entry before the window, or none, or an error that the range repeats.
 static void take_older(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
 {
-    size_t page = f->page; // the range that comes next was asked for with this
     if (entries->type == RESP_ARRAY && !f->placed)
-        take_entries(f, r, entries);
+        take_entries(f, &f->read, r, entries);
     else
         resp_skip(r, entries);
-    f->page = page;
 }
 
 // What the stream had before what we read of it when we came. A server that does not
@@ -568,7 +617,7 @@ static void take_range(struct feed *f, struct resp_reader *r, const struct resp_
         f->check = true;
         mark_dirty(f);
     } else {
-        struct taken taken = take_entries(f, r, entries);
+        struct taken taken = take_entries(f, &f->read, r, entries);
         if (is_new) // at once, where XINFO is refused
             set_floor(f, &(struct stream_info){ 0 });
         f->placed = true;
@@ -597,7 +646,7 @@ static void take_check(struct feed *f, struct resp_reader *r, const struct strea
     if (f->placed && eventid_is_none(f->ring.last) && f->added_known && info->added_known &&
         info->added > f->added + info->length)
         trimmed(f, info, (int64_t)(info->added - f->added - info->length));
-    taken = take_entries(f, r, entries);
+    taken = take_entries(f, &f->read, r, entries);
     if (!f->placed)
         set_floor(f, info);
     f->placed = true;
@@ -682,6 +731,12 @@ static void retry_due(struct deadline *d)
     t->troubled = t->troubled && t->feeds.len > 0; // else no feed is left to find out
 }
 
+// What was asked for from a place where we are no more: the hotline was quicker.
+static bool is_outrun(const struct feed *f, const struct read *read)
+{
+    return f->placed && eventid_cmp(read->from, f->ring.last) != 0;
+}
+
 static void answer_range(struct feed *f, struct view reply)
 {
     struct resp_reader r = resp_open(reply);
@@ -692,7 +747,10 @@ static void answer_range(struct feed *f, struct view reply)
         return;
     }
     f->tail->troubled = false;
-    take_range(f, &r, &node);
+    if (is_outrun(f, &f->read))
+        mark_dirty(f);
+    else
+        take_range(f, &r, &node);
 }
 
 static void answer_check(struct feed *f, struct view reply)
@@ -737,7 +795,10 @@ static void answer_check(struct feed *f, struct view reply)
         return;
     }
     t->troubled = false;
-    take_check(f, &r, &info, &node);
+    if (is_outrun(f, &f->read))
+        mark_dirty(f);
+    else
+        take_check(f, &r, &info, &node);
 }
 
 static void answer_older(struct feed *f, struct view reply)
@@ -764,7 +825,136 @@ static void answer_time(struct tail *t, struct view reply)
     atomic_store(&t->pulse->skew_ms, (int64_t)(s * 1000 + us / 1000) - middle_ms);
 }
 
+// ---- the hotline: streams that change now ---------------------------------------
+
+// Redis may have told the link of a change that the hotline was to bring; from now on
+// only the link brings it.
+static void cool(struct feed *f)
+{
+    f->hot = false;
+    if (deadline_armed(&f->recheck))
+        mark_dirty(f);
+    deadline_cancel(&f->recheck);
+}
+
+static void cool_all(struct tail *t)
+{
+    for (size_t i = 0; i < t->hot_count; i++)
+        if (t->hot[i].feed)
+            cool(t->hot[i].feed);
+    t->hot_count = 0;
+}
+
+static bool may_be_hot(const struct feed *f)
+{
+    return f->placed && f->ring.ready && !f->unsure && !f->check && list_empty(&f->in_dirty) &&
+           !eventid_is_none(f->ring.last) && eventid_is_none(f->sift);
+}
+
+static void choose_hot(struct tail *t)
+{
+    struct feed *was[HOTLINE_WAITS_MAX];
+    size_t was_count = t->hot_count;
+    for (size_t i = 0; i < was_count; i++) {
+        was[i] = t->hot[i].feed;
+        if (was[i])
+            was[i]->hot = false;
+    }
+    t->hot_count = 0;
+    for (struct list *node = t->warm.prev; node != &t->warm; node = node->prev) {
+        struct feed *f = LIST_ITEM(node, struct feed, in_warm);
+        if (t->hot_count == ARRAY_LEN(t->hot))
+            break;
+        if (!may_be_hot(f))
+            continue;
+        f->hot = true;
+        t->hot[t->hot_count++] = (struct hot){ f, { .from = f->ring.last, .page = f->page } };
+    }
+    for (size_t i = 0; i < was_count; i++)
+        if (was[i] && !was[i]->hot)
+            cool(was[i]);
+}
+
+static void drop_lukewarm(struct tail *t)
+{
+    LIST_EACH (node, &t->warm) {
+        struct feed *f = LIST_ITEM(node, struct feed, in_warm);
+        if (t->loop.now_ms - f->fresh_ms < WARM_MS)
+            break;
+        list_remove(node);
+    }
+}
+
+// The streams that changed last are waited for, unless so much changes that a
+// round for each change would cost Redis more than it saves.
+static void wait_on_hotline(struct tail *t)
+{
+    struct view server = { t->server_id, t->server_id_len };
+    if (t->hotline == NULL || hotline_is_waiting(t->hotline))
+        return;
+    drop_lukewarm(t);
+    bool may = may_read(t) && server.len > 0 && !t->busy && !list_empty(&t->warm);
+    if (!may || !hotline_is_free(t->hotline, server)) {
+        cool_all(t);
+        return;
+    }
+    choose_hot(t);
+    struct hotline_wait waits[HOTLINE_WAITS_MAX];
+    for (size_t i = 0; i < t->hot_count; i++) {
+        const struct hot *hot = &t->hot[i];
+        waits[i] = (struct hotline_wait){ feed_key(hot->feed), hot->read.from, hot->read.page };
+    }
+    if (t->hot_count > 0)
+        hotline_wait(t->hotline, waits, t->hot_count);
+    hotline_flush(t->hotline);
+}
+
+// What is not plainly "what we had, and then this" is left to the link.
+static void hotline_answered(void *ctx, size_t i, struct view reply)
+{
+    struct tail *t = ctx;
+    const struct hot *hot = &t->hot[i];
+    struct feed *f = hot->feed;
+    struct resp_reader r = resp_open(reply);
+    struct resp_node node;
+    CHECK(resp_next(&r, &node));
+    if (f == NULL)
+        return;
+    if (node.type != RESP_ARRAY || is_outrun(f, &hot->read) || f->unsure || f->check ||
+        find_place(f, r, &node) != HERE) {
+        mark_dirty(f);
+        return;
+    }
+    struct taken taken = take_entries(f, &hot->read, &r, &node);
+    f->added += taken.fresh;
+    stats_add(&t->stats.hotline_reads, taken.fresh > 0);
+    if (taken.is_full)
+        mark_dirty(f); // there is more
+}
+
+static void hotline_lost(void *ctx)
+{
+    struct tail *t = ctx;
+    for (size_t i = 0; i < t->hot_count; i++)
+        if (t->hot[i].feed)
+            mark_dirty(t->hot[i].feed);
+    cool_all(t);
+}
+
+static void recheck_due(struct deadline *d)
+{
+    mark_dirty(CONTAINER_OF(d, struct feed, recheck));
+}
+
 // ---- the link's events ----------------------------------------------------------
+
+static void ask_server(struct tail *t)
+{
+    t->server_id_len = 0;
+    const struct view argv[] = { VIEW("INFO"), VIEW("server") };
+    if (t->hotline)
+        command(t, ARRAY_LEN(argv), argv, ASK_SERVER, NULL);
+}
 
 static void ask_time(struct tail *t)
 {
@@ -790,6 +980,7 @@ static void link_came_up(void *ctx)
     t->cannot_check = false;
     t->down_why[0] = '\0';
     ask_time(t);
+    ask_server(t);
     mark_all_dirty(t);
     deadline_cancel(&t->poll);
     if (!link_tracks(t->link))
@@ -831,6 +1022,9 @@ static void link_went_down(void *ctx, const char *why)
     say_down(t, why);
     atomic_store(&t->pulse->readable_until_ms, 0);
     forget_asks(t);
+    t->server_id_len = 0;
+    if (t->hotline)
+        hotline_cut(t->hotline);
     LIST_EACH (node, &t->sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
         f->unsure = true;
@@ -848,6 +1042,8 @@ static void link_replied(void *ctx, struct view reply)
 
     if (a.kind == ASK_TIME)
         answer_time(t, reply);
+    if (a.kind == ASK_SERVER)
+        t->server_id_len = hotline_server_id(reply, t->server_id);
     if (a.kind == ASK_NOTHING)
         answer_queued(t, reply);
     if (a.feed == NULL)
@@ -884,9 +1080,13 @@ static void link_pushed(void *ctx, struct view push)
         if (!view_starts(key.text, prefix))
             continue;
         struct view id = { key.text.at + prefix.len, key.text.len - prefix.len };
-        struct table_node *found = table_find(&t->feeds, id);
-        if (found)
-            mark_dirty(TABLE_ITEM(found, struct feed, by_id));
+        struct feed *f = find_feed(t, id);
+        if (f && f->hot) { // the hotline brings it; but a DEL does not end an XREAD
+            if (!deadline_armed(&f->recheck))
+                deadline_arm(&t->rechecks, &f->recheck, t->loop.now_ms);
+        } else if (f) {
+            mark_dirty(f);
+        }
     }
 }
 
@@ -920,6 +1120,8 @@ static struct feed *feed_new(struct tail *t, struct view id)
     list_init(&f->in_dirty);
     list_init(&f->in_changed);
     deadline_init(&f->linger);
+    list_init(&f->in_warm);
+    deadline_init(&f->recheck);
     ring_init(&f->ring, &t->rings, feed_id(f));
     table_add(&t->feeds, &f->by_id, feed_id(f));
     list_push(&t->sweep, &f->in_sweep);
@@ -936,7 +1138,12 @@ static void feed_drop(struct feed *f)
         list_remove(&f->in_sweep);
         list_remove(&f->in_dirty);
         list_remove(&f->in_changed);
+        list_remove(&f->in_warm);
         deadline_cancel(&f->linger);
+        deadline_cancel(&f->recheck);
+        for (size_t i = 0; i < f->tail->hot_count; i++)
+            if (f->tail->hot[i].feed == f)
+                f->tail->hot[i].feed = NULL;
         f->dead = true;
     }
     if (!f->asked)
@@ -949,12 +1156,6 @@ static void linger_due(struct deadline *d)
     if (say_enabled(SAY_DEBUG))
         say(SAY_DEBUG, "unfollow", SAY_V("stream", feed_id(f)));
     feed_drop(f);
-}
-
-static struct feed *find_feed(struct tail *t, struct view id)
-{
-    struct table_node *found = table_find(&t->feeds, id);
-    return found ? TABLE_ITEM(found, struct feed, by_id) : NULL;
 }
 
 static void follow(struct tail *t, const struct request *request)
@@ -1033,6 +1234,7 @@ static bool before_sleep(void *ctx)
     tell_changes(t);
     read_dirty(t);
     link_flush(t->link);
+    wait_on_hotline(t);
     take_pulse(t);
     return !list_empty(&t->dirty) && may_read(t) && t->reads_in_flight == 0;
 }
@@ -1055,6 +1257,8 @@ static void tick_due(struct deadline *d)
 {
     struct tail *t = CONTAINER_OF(d, struct tail, tick);
     size_t sweep_s = (size_t)t->config->sweep_seconds;
+    t->busy = t->fresh_reads > HOT_READS_MAX;
+    t->fresh_reads = 0;
     if (link_is_up(t->link)) {
         sweep_some(t, (t->feeds.len + sweep_s - 1) / sweep_s);
         if (++t->tick_count % CLOCK_EVERY_TICKS == 0)
@@ -1078,6 +1282,11 @@ static char *failed(const char *what)
     CHECK(asprintf(&text, "%s: %s", what, strerror(errno)) >= 0);
     return text;
 }
+
+static const struct hotline_events hotline_events = {
+    .answered = hotline_answered,
+    .lost = hotline_lost,
+};
 
 static const struct link_events link_events = {
     .up = link_came_up,
@@ -1126,6 +1335,8 @@ static void tail_free(struct tail *t)
         ring_fail(&f->ring, WS_CLOSE_GOING_AWAY, "the broker ends");
         feed_drop(f);
     }
+    if (t->hotline)
+        hotline_free(t->hotline);
     if (t->link)
         link_free(t->link);
     loop_done(&t->loop);
@@ -1144,6 +1355,7 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
     list_init(&t->dirty);
     list_init(&t->changed);
     list_init(&t->sweep);
+    list_init(&t->warm);
     deadline_init(&t->tick);
     deadline_init(&t->poll);
     deadline_init(&t->retry);
@@ -1160,10 +1372,14 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
     init_queue(t, &t->retries, RETRY_MS, retry_due);
     rings_init(&t->rings, config, &t->stats, &t->loop);
     init_queue(t, &t->lingers, ring_ms, linger_due);
+    init_queue(t, &t->rechecks, HOT_RECHECK_MS, recheck_due);
 
     const char *link_why = NULL;
     t->link = make_link(t, &link_why);
-    if (t->link == NULL) {
+    if (t->link && config->redis_connections > 1)
+        t->hotline = hotline_new(&t->loop, &config->redis_url, config->redis_timeout_ms,
+                                 &hotline_events, t, &link_why);
+    if (t->link == NULL || (config->redis_connections > 1 && t->hotline == NULL)) {
         CHECK(asprintf(why, "the link to Redis (REDIS_URL) cannot be prepared: %s", link_why) >= 0);
         tail_free(t);
         return NULL;

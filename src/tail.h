@@ -1,4 +1,5 @@
-// The thread that follows streams in Redis: one link, however many streams.
+// The thread that follows streams in Redis: one link, however many streams, and a
+// hotline for the few that change now.
 //
 // Redis says what changed (CLIENT TRACKING); what changed is dirty; dirty streams
 // are read, each with one `XRANGE key last + COUNT n`. The range is inclusive on

@@ -236,7 +236,8 @@ async def test_who_waited_for_redis_for_longer_than_the_window(start, stream):
         proxy.thaw()
         with pytest.raises(websockets.ConnectionClosed):
             await asyncio.wait_for(ws.recv(), seconds(10))
-        assert (ws.close_code, ws.close_reason) == (4008, "fell behind: last id 0-0, 1 events missed")
+        assert ws.close_code == 4008
+        assert re.fullmatch(r"fell behind: last id 0-0, (1|some) events missed", ws.close_reason)
 
 
 async def test_who_waited_for_redis_gets_all_since(start, stream):
