@@ -49,14 +49,9 @@ static void add_bad(struct client *c, const struct ws_item *item)
 static void add(struct client *c, enum ws_got got, const struct ws_item *item)
 {
     switch (got) {
-    case WS_GOT_MORE:
-        break;
-    case WS_GOT_DATA:
-        add_data(c, item);
-        break;
-    case WS_GOT_BAD:
-        add_bad(c, item);
-        break;
+    case WS_GOT_MORE: break;
+    case WS_GOT_DATA: add_data(c, item); break;
+    case WS_GOT_BAD: add_bad(c, item); break;
     default:
         CHECK(item->len <= WS_CONTROL_MAX);
         CHECK(got != WS_GOT_CLOSE || utf8_valid((struct view){ item->at, item->len }));

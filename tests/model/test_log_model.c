@@ -186,14 +186,10 @@ static void append(struct made made)
 static size_t some_length(void)
 {
     switch (below(40)) {
-    case 0:
-        return below(3 * segment_size); // larger than a segment, too
-    case 1:
-        return below(segment_size);
-    case 2 ... 6:
-        return below(100);
-    default:
-        return 1 + below(12);
+    case 0: return below(3 * segment_size); // larger than a segment, too
+    case 1: return below(segment_size);
+    case 2 ... 6: return below(100);
+    default: return 1 + below(12);
     }
 }
 
@@ -418,21 +414,11 @@ static void join(struct client *c)
     struct eventid id = some_id(w);
     int64_t at_ms = clock_ms - (int64_t)below(60) + 5;
     switch (below(5)) {
-    case 0:
-        seq = l->end_seq;
-        break;
-    case 1:
-        seq = l->first_seq;
-        break;
-    case 2:
-        EXPECT((seq = log_seek_time(l, at_ms)) == find_time(w, at_ms));
-        break;
-    case 3:
-        EXPECT((seq = log_seek_id(l, id)) == find_id(w, id));
-        break;
-    case 4:
-        EXPECT((seq = log_seek_after(l, id)) == find_after(w, id));
-        break;
+    case 0: seq = l->end_seq; break;
+    case 1: seq = l->first_seq; break;
+    case 2: EXPECT((seq = log_seek_time(l, at_ms)) == find_time(w, at_ms)); break;
+    case 3: EXPECT((seq = log_seek_id(l, id)) == find_id(w, id)); break;
+    case 4: EXPECT((seq = log_seek_after(l, id)) == find_after(w, id)); break;
     }
     expect_last_id(w);
     *c = (struct client){ .worker = w, .cursor.seq = seq, .place.seq = seq };
@@ -519,34 +505,22 @@ static void live_a_step(void)
     struct worker *w = &workers[below(WORKERS_MAX)];
     struct client *c = &clients[below(CLIENTS_MAX)];
     switch (below(32)) {
-    case 0 ... 6:
-        append_some();
-        break;
-    case 7:
-        one_in(3) ? reset() : append_event();
-        break;
-    case 8:
-        one_in(2) ? trim() : append_gap();
-        break;
+    case 0 ... 6: append_some(); break;
+    case 7: one_in(3) ? reset() : append_event(); break;
+    case 8: one_in(2) ? trim() : append_gap(); break;
     case 9 ... 13:
         if (w->follows)
             send_news(w);
         else
             follow(w);
         break;
-    case 14 ... 18:
-        read_letter(w);
-        break;
+    case 14 ... 18: read_letter(w); break;
     case 19:
         if (w->follows && one_in(10))
             unfollow(w);
         break;
-    case 20:
-        look_at_an_item(w);
-        break;
-    case 21:
-        join(c);
-        break;
+    case 20: look_at_an_item(w); break;
+    case 21: join(c); break;
     case 22:
         if (c->worker)
             finish_frame(c);

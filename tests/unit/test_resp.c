@@ -29,33 +29,15 @@ static void tell(struct resp_reader *r, struct buffer *out)
     struct resp_node n;
     assert_true(resp_next(r, &n));
     switch (n.type) {
-    case RESP_STRING:
-        buffer_printf(out, "'" VIEW_FMT "'", VIEW_ARG(n.text));
-        break;
-    case RESP_ERROR:
-        buffer_printf(out, "-" VIEW_FMT, VIEW_ARG(n.text));
-        break;
-    case RESP_INTEGER:
-        buffer_printf(out, ":%lld", (long long)n.integer);
-        break;
-    case RESP_DOUBLE:
-        buffer_printf(out, "," VIEW_FMT, VIEW_ARG(n.text));
-        break;
-    case RESP_BOOL:
-        buffer_printf(out, n.integer ? "#t" : "#f");
-        break;
-    case RESP_NULL:
-        buffer_printf(out, "null");
-        break;
-    case RESP_ARRAY:
-        tell_children(r, n.count, "[", "]", out);
-        break;
-    case RESP_MAP:
-        tell_children(r, n.count, "{", "}", out);
-        break;
-    case RESP_PUSH:
-        tell_children(r, n.count, ">[", "]", out);
-        break;
+    case RESP_STRING: buffer_printf(out, "'" VIEW_FMT "'", VIEW_ARG(n.text)); break;
+    case RESP_ERROR: buffer_printf(out, "-" VIEW_FMT, VIEW_ARG(n.text)); break;
+    case RESP_INTEGER: buffer_printf(out, ":%lld", (long long)n.integer); break;
+    case RESP_DOUBLE: buffer_printf(out, "," VIEW_FMT, VIEW_ARG(n.text)); break;
+    case RESP_BOOL: buffer_printf(out, n.integer ? "#t" : "#f"); break;
+    case RESP_NULL: buffer_printf(out, "null"); break;
+    case RESP_ARRAY: tell_children(r, n.count, "[", "]", out); break;
+    case RESP_MAP: tell_children(r, n.count, "{", "}", out); break;
+    case RESP_PUSH: tell_children(r, n.count, ">[", "]", out); break;
     }
 }
 

@@ -104,11 +104,8 @@ static void say_data(struct transcript *t, const struct ws_item *item)
 static void say_item(struct transcript *t, enum ws_got got, const struct ws_item *item)
 {
     switch (got) {
-    case WS_GOT_MORE:
-        break;
-    case WS_GOT_DATA:
-        say_data(t, item);
-        break;
+    case WS_GOT_MORE: break;
+    case WS_GOT_DATA: say_data(t, item); break;
     case WS_GOT_PING:
     case WS_GOT_PONG:
         buffer_printf(&t->said, got == WS_GOT_PING ? "ping " : "pong ");
