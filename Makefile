@@ -163,7 +163,7 @@ lint: ## both compilers with -Werror, clang-format, clang-tidy, shellcheck
 	@$(MAKE) --no-print-directory CC=gcc BUILD=$(BUILD)/lint/gcc WERROR=1 compile-release
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/lint/clang WERROR=1 compile-release
 	clang-format --dry-run -Werror $(C_FILES)
-	printf '%s\n' $(SOURCES) | xargs -P $(JOBS) -n 1 sh -c 'clang-tidy --quiet "$$1" -- $(STD) $(CPPFLAGS)' -
+	printf '%s\n' $(SOURCES) | xargs -P $(JOBS) -I{} clang-tidy --quiet {} -- $(STD) $(CPPFLAGS)
 	shellcheck $(SCRIPTS)
 
 format: ## clang-format all C files

@@ -87,11 +87,14 @@ int net_listen(const struct net_options *o, char **why)
 
 int net_port(int fd)
 {
-    struct sockaddr_storage a = { 0 };
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } a = { .in6 = { 0 } };
     socklen_t len = sizeof(a);
-    CHECK(getsockname(fd, (struct sockaddr *)&a, &len) == 0);
-    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                         : ((struct sockaddr_in *)&a)->sin_port);
+    CHECK(getsockname(fd, &a.any, &len) == 0);
+    return ntohs(a.any.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
 }
 
 bool net_is_loopback(const char *host)
