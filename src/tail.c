@@ -54,6 +54,7 @@ struct feed {
     struct eventid first; // of the entries that there were when we came
     uint64_t last_hash;   // of the fields of the entry at ring.last; 0: we have not seen them
     struct eventid sift;  // what is read next, up to here, may be what we had before a reset
+    struct eventid had;   // the newest before the resets so far
     uint64_t added;       // the stream's entries-added when ring.last was its newest
     bool added_known;
     size_t page; // entries to ask for in one read
@@ -427,6 +428,8 @@ static void reset_feed(struct feed *f, const char *why)
     stats_add(&f->tail->stats.resets, 1);
 
     append_gap(f, GAP_RESET, (struct eventid){ 0 }, MISSED_UNKNOWN);
+    if (eventid_cmp(f->ring.last, f->had) > 0)
+        f->had = f->ring.last;
     // After a break of the link Redis may have come back with less of the same
     // stream (a failover, an old snapshot); while it stood, the stream is a new one.
     if (f->unsure && eventid_cmp(f->ring.last, f->sift) > 0)
@@ -1028,6 +1031,8 @@ static void link_went_down(void *ctx, const char *why)
     LIST_EACH (node, &t->sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
         f->unsure = true;
+        if (eventid_is_none(f->ring.last)) // deleted; an old snapshot may bring it back
+            f->sift = f->had;
         ring_refresh_lost(&f->ring);
     }
 }

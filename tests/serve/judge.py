@@ -36,6 +36,8 @@ the runs that have ended, and of the new run what had left Redis again.
 - *gone before a live start*: what had left Redis again before the client came;
 - *overtaken*: over a reconnect, where a new run has grown past the id that the client
   resumes from, the entries of the new run up to that id;
+- *lost with a snapshot*: what Redis was thrown back from before the broker had read it,
+  where the event before it is still there;
 - *its id is not new*: what a stream that is made anew with lower ids has up to the ids that
   it had, when a gap `reset` was told: if the connection to Redis was broken meanwhile, a
   broker must take those for events that it has had;
@@ -515,6 +517,12 @@ class Telling(_Reading):
         if not e.sure:
             self.judge.notes["excused: maybe"] += 1
             return True
+        if self.id_is_not_new(e):
+            self.judge.notes["excused: its id is not new"] += 1
+            return True
+        if had and self.came_and_went(e, had):
+            self.judge.notes["excused: lost with a snapshot"] += 1
+            return True
         live_at = min(self.live_at or t, t)
         if had and had.at not in self.ever and e.sent <= self.since and e.removed is not None:
             self.judge.notes["excused: gone before a live start"] += 1
@@ -531,10 +539,31 @@ class Telling(_Reading):
             if had and self.overtaken(e, had, live_at):
                 self.judge.notes["excused: overtaken"] += 1
                 return True
-        if had and self.looks_trimmed(e, had, entry, t):
+        if self.looks_trimmed(e, had, entry, t):
             self.judge.notes["excused: looks trimmed"] += 1
             return True
         return False
+
+    def id_is_not_new(self, e):
+        return (
+            not self.record.clock_ids
+            and e.id is not None
+            and e.sent <= self.reset_at
+            and any(x.id and x.id >= e.id for x in self.entries[: e.at] if x.run < e.run)
+        )
+
+    def came_and_went(self, e, had):
+        """Redis was thrown back to when it had the one before and not this one, and this
+        broker had read neither."""
+        key = (self.open.broker, self.record.stream)
+        kept = had.removed is None or had.removed > (e.removed or 0)
+        was_read = self.judge.delivered.get((*key, e.at))
+        return (
+            e.removed_by == "reset"
+            and e.removed in self.stream.thrown_back
+            and kept
+            and was_read is None
+        )
 
     def never_read(self, e):
         """Its run came and went without a trace at this broker."""
@@ -571,7 +600,10 @@ class Telling(_Reading):
         )
 
     def looks_trimmed(self, e, had, entry, t):
-        if entry.run == had.run or e.removed is None or e.removed > t:
+        for gap in self.gaps:
+            if had is None and gap.reason == "trimmed" and gap.after is not None:
+                had = self.stream.find(gap.after, gap.t)
+        if had is None or entry.run == had.run or e.removed is None or e.removed > t:
             return False
         new = [x for x in self.entries[: entry.at] if x.run == entry.run]
         return sum(x.removed is not None and x.removed <= t for x in new) >= had.nth

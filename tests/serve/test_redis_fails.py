@@ -18,6 +18,7 @@ from harness import (
     wait_until,
     ws_path,
 )
+from told import gaps, ids, told
 from wire import Wire, get, upgrade_head
 
 
@@ -573,3 +574,34 @@ async def test_failover_under_load(start, stream):
             sent = sent + second.stop()
         replica.publish(stream, "end")
         assert numbers((await collecting)[:-1]) == sent
+
+
+# Back with an older snapshot.
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_an_old_snapshot_brings_nothing_twice(start, stream, flushed):
+    """What it still has we had; what was published since the save is lost with it. A flush
+    before the end changes nothing: a snapshot does not know of it."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    async with broker.connect(stream) as raw, broker.connect(stream, format="envelope") as ws:
+        saved = redis.publish_all(stream, ["1", "2"])
+        redis.client.save()
+        lost = redis.publish_all(stream, ["3"])
+        await told(ws, "event", id=lost[-1])
+        if flushed:
+            redis.client.flushall()
+            await told(ws, "gap", reason="reset")
+        redis.kill()
+        await ready_is(broker, 503, within=3)
+        redis.start()
+        assert [id for id, _ in redis.client.xrange(f"stream:{stream}")] == [
+            id.encode() for id in saved
+        ], "it did not load the snapshot"
+        await ready_is(broker, 200, within=15)
+        new = redis.publish(stream, "4")
+        got = await told(ws, "event", id=new)
+        assert ids(got) == [new]
+        assert [g["reason"] for g in gaps(got)] == ([] if flushed else ["reset"])
+        assert await receive_up_to(raw, "4") == ["1", "2", "3", "4"]
