@@ -1093,6 +1093,14 @@ static void drain_due(struct deadline *d)
 }
 
 // Now and then: is Redis readable, and whose token ends?
+static void pause_due(struct deadline *d)
+{
+    struct stream *s = CONTAINER_OF(d, struct stream, pause);
+    if (s->held)
+        stream_mark_changed(s);
+    s->held = false;
+}
+
 static void look_due(struct deadline *d)
 {
     struct clients *all = CONTAINER_OF(d, struct clients, look);
@@ -1119,6 +1127,7 @@ void clients_init(struct clients *all)
     init_queue(all, &all->closings, config->pong_seconds * MS_PER_S, closing_due);
     init_queue(all, &all->drains, 0, drain_due);
     init_queue(all, &all->looks, LOOK_MS, look_due);
+    init_queue(all, &all->pauses, config->flush_ms, pause_due);
 }
 
 void clients_start(struct clients *all)
@@ -1242,12 +1251,26 @@ static void prefetch_client(struct list *node)
     __builtin_prefetch(at + sizeof(struct client) - offsetof(struct client, node) - 1, 1);
 }
 
-static void flush_stream(struct stream *s)
+// Idle clients get what is new; with BOND_FLUSH_MS, at most once in that time. Who has
+// waited longest is first, so if there is something new then it is new to the first.
+static void take_idle(struct list *due, struct stream *s, struct clients *all)
+{
+    bool news = !list_empty(&s->idle) && !is_even(LIST_ITEM(s->idle.next, struct client, node));
+    if (news && deadline_armed(&s->pause)) {
+        s->held = true;
+        return;
+    }
+    if (news && all->config->flush_ms > 0)
+        deadline_arm(&all->pauses, &s->pause, all->loop->now_ms);
+    list_take_all(due, &s->idle);
+}
+
+static void flush_stream(struct clients *all, struct stream *s)
 {
     struct list due; // flushing moves each on, to the list that says what it waits for
     list_init(&due);
     list_take_all(&due, &s->ready);
-    list_take_all(&due, &s->idle);
+    take_idle(&due, s, all);
     while (!list_empty(&due)) {
         struct list *node = due.next;
         prefetch_client(node->next); // while send() keeps us busy
@@ -1269,7 +1292,7 @@ bool clients_flush(struct clients *all)
         struct stream *s = LIST_ITEM(changed.next, struct stream, in_changed);
         list_remove(&s->in_changed);
         stream_join(s); // its last client may die of this
-        flush_stream(s);
+        flush_stream(all, s);
         stream_leave(s);
     }
     reap(all);

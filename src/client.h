@@ -77,7 +77,8 @@ struct clients {
     struct list lobby;   // HEAD, HELD
     struct list leaving; // CLOSING
     struct list dead;
-    struct deadline_queue heads, holds, joins, pings, comments, pongs, closings, drains, looks;
+    struct deadline_queue heads, holds, joins, pings, comments, pongs, closings, drains, looks,
+        pauses;
     struct deadline look;   // at Redis's pulse, and at tokens that end soon
     struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;

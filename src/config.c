@@ -69,6 +69,8 @@ static const struct setting settings[] = {
       "a connection has so long to send its request" },
     { "BOND_DRAIN_SECONDS", INTEGER, FIELD(drain_seconds), "10", 0, DAY_S,
       "at shutdown, clients are closed spread over so long" },
+    { "BOND_FLUSH_MS", INTEGER, FIELD(flush_ms), "0", 0, 1000,
+      "what comes within so long leaves in one write to a client, which saves CPU and costs latency, in milliseconds" },
     { "BOND_STALE_MS", INTEGER, FIELD(stale_ms), "1500", 100, 3600000,
       "Redis unheard for so long counts as unreadable (/ready says 503), in milliseconds" },
     { "BOND_REDIS_TIMEOUT_MS", INTEGER, FIELD(redis_timeout_ms), "5000", 100, 3600000,

@@ -32,6 +32,7 @@ static struct stream *stream_new(struct streams *all, struct view key)
     list_init(&s->idle);
     list_init(&s->ready);
     list_init(&s->blocked);
+    deadline_init(&s->pause);
     log_init(&s->log);
     table_add(&all->by_id, &s->by_id, (struct view){ s->key, key.len });
     post_request(s, LETTER_FOLLOW);
@@ -42,6 +43,7 @@ void stream_free(struct stream *s)
 {
     CHECK(s->clients == 0);
     list_remove(&s->in_changed);
+    deadline_cancel(&s->pause);
     log_done(&s->log);
     free(s);
 }
@@ -73,6 +75,7 @@ static void unfollow(struct stream *s)
 {
     table_remove(&s->all->by_id, &s->by_id);
     list_remove(&s->in_changed);
+    deadline_cancel(&s->pause);
     log_done(&s->log);
     post_request(s, LETTER_UNFOLLOW);
 }

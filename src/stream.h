@@ -10,6 +10,7 @@
 // thread. It knows nodes, not clients.
 #pragma once
 
+#include "deadline.h"
 #include "letter.h"
 #include "table.h"
 
@@ -18,7 +19,9 @@ struct stream {
     struct table_node by_id;
     struct list in_changed; // of all->changed: idle or ready clients have something to do
     struct list waiting, idle, ready, blocked;
-    size_t clients; // in any list
+    size_t clients;        // in any list
+    struct deadline pause; // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
+    bool held;             // for what they wait there is something by now
     struct log log;
     struct eventid last; // the newest id that the stream is known to have had
     struct floor floor;
