@@ -636,13 +636,14 @@ static void let_in(struct client *c)
 
 // It was let in while Redis could not be read, and is owed all since. What the ring has
 // by now may begin behind that, and raw cannot say so.
-static bool begins_behind(struct client *c, int64_t window_ms, struct gap *gap)
+static bool begins_behind(const struct client *c, struct gap *gap)
 {
     const struct stream *s = c->stream;
     const struct start since = { .kind = START_LIVE, .at_ms = c->extra->let_in_ms };
     if (since.at_ms == 0 || tells(c) || c->slow_skip)
         return false;
-    struct seek_place place = seek_start(&s->log, &s->floor, s->last, &since, window_ms);
+    struct seek_place place =
+        seek_start(&s->log, &s->floor, s->last, &since, window_start_ms(c->all));
     *gap = place.gap;
     return place.has_gap;
 }
@@ -667,9 +668,6 @@ static void set_cursor(struct client *c)
     struct seek_place place = seek_start(&s->log, &s->floor, s->last, &x->start, window_ms);
     c->cursor = (struct cursor){ .seq = place.seq };
     x->starting = c->waiting = false;
-    struct gap gap;
-    if (begins_behind(c, window_ms, &gap))
-        close_behind(c, &gap);
     if (!tells(c))
         return;
     x->replaying = true;
@@ -717,6 +715,11 @@ static void begin(struct client *c)
     }
     if (c->state == CLIENT_JOINING)
         let_in(c);
+    struct gap gap;
+    if (begins_behind(c, &gap)) {
+        close_behind(c, &gap);
+        return;
+    }
     set_cursor(c);
 
     struct buffer early = x->in;

@@ -6,6 +6,7 @@
 #include "say.h"
 
 #define BLOCK_MS_MAX 1000 // then the streams are chosen anew
+#define LATE_MS_MAX 1000  // an answer that is later than this will not come
 #define REST_MS 10000
 
 struct hotline {
@@ -26,11 +27,16 @@ struct hotline {
 size_t hotline_server_id(struct view reply, char out[SERVER_ID_MAX])
 {
     static const char name[] = "run_id:";
-    const char *at = memmem(reply.at, reply.len, name, sizeof(name) - 1);
     const char *end = reply.at + reply.len;
+    const char *from = memmem(reply.at, reply.len, name, sizeof(name) - 1);
     size_t len = 0;
-    for (at = at ? at + sizeof(name) - 1 : end; at<end && * at> ' ' && len < SERVER_ID_MAX; at++)
-        out[len++] = *at;
+    if (from == NULL)
+        return 0;
+    from += sizeof(name) - 1;
+    while (from + len < end && len < SERVER_ID_MAX && from[len] > ' ') {
+        out[len] = from[len];
+        len++;
+    }
     return len;
 }
 
@@ -88,23 +94,25 @@ static void pushed(void *ctx, struct view push) // nothing was asked for that pu
 // ---- for the owner --------------------------------------------------------------
 
 struct hotline *hotline_new(struct loop *loop, const struct redis_url *url,
-                            int64_t reply_timeout_ms, const struct hotline_events *events,
-                            void *ctx, const char **why)
+                            const struct link *beside, int64_t reply_timeout_ms,
+                            const struct hotline_events *events, void *ctx, const char **why)
 {
     const struct link_events link_events = {
         .up = came_up, .down = went_down, .reply = replied, .push = pushed
     };
+    int64_t block_ms = reply_timeout_ms / 2 < BLOCK_MS_MAX ? reply_timeout_ms / 2 : BLOCK_MS_MAX;
+    int64_t late_ms = reply_timeout_ms / 2 < LATE_MS_MAX ? reply_timeout_ms / 2 : LATE_MS_MAX;
     const struct link_options options = {
         .connect_timeout_ms = reply_timeout_ms,
-        .reply_timeout_ms = reply_timeout_ms,
+        .reply_timeout_ms = block_ms + late_ms,
         .ping_ms = reply_timeout_ms, // XREAD ends by itself
         .backoff_min_ms = 200,
         .backoff_max_ms = 10000,
         .input_max = 1024 * MIB,
+        .beside = beside,
     };
     struct hotline *h = must_alloc(sizeof(*h));
-    *h = (struct hotline){ .loop = loop, .events = *events, .ctx = ctx };
-    h->block_ms = reply_timeout_ms / 2 < BLOCK_MS_MAX ? reply_timeout_ms / 2 : BLOCK_MS_MAX;
+    *h = (struct hotline){ .loop = loop, .events = *events, .ctx = ctx, .block_ms = block_ms };
     h->link = link_new(loop, url, &options, &link_events, h, why);
     if (h->link)
         return h;

@@ -41,10 +41,11 @@ struct hotline_events {
 // same life of the same server. Returns its length, 0 if there is none; no NUL.
 size_t hotline_server_id(struct view reply, char out[SERVER_ID_MAX]);
 
-// As link_new. It connects when it is first asked whether it is free.
+// As link_new. It connects when it is first asked whether it is free, to where `beside`,
+// which must outlive it, is connected.
 struct hotline *hotline_new(struct loop *loop, const struct redis_url *url,
-                            int64_t reply_timeout_ms, const struct hotline_events *events,
-                            void *ctx, const char **why);
+                            const struct link *beside, int64_t reply_timeout_ms,
+                            const struct hotline_events *events, void *ctx, const char **why);
 void hotline_free(struct hotline *h); // as link_free; no event comes of it
 
 bool hotline_is_waiting(const struct hotline *h); // something is unanswered

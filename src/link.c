@@ -737,6 +737,21 @@ static void connect_tcp(struct link *l)
     connect_address(l);
 }
 
+static void connect_beside(struct link *l)
+{
+    struct sockaddr_storage to;
+    socklen_t len = sizeof(to);
+    const struct link *other = l->options.beside;
+    l->state = CONNECTING;
+    if (other->state != UP || getpeername(other->fd, (struct sockaddr *)&to, &len) < 0) {
+        fail(l, "cannot connect: the other connection is down");
+        return;
+    }
+    set_alarm(l, l->loop->now_ms, l->options.connect_timeout_ms);
+    if (!connect_to(l, (const struct sockaddr *)&to, len))
+        connect_failed(l, errno);
+}
+
 static void connect_unix(struct link *l)
 {
     struct sockaddr_un to = { .sun_family = AF_UNIX };
@@ -754,6 +769,8 @@ static void connect_begin(struct link *l)
 {
     if (l->url->unix_socket)
         connect_unix(l);
+    else if (l->options.beside)
+        connect_beside(l);
     else
         connect_tcp(l);
 }

@@ -7,7 +7,8 @@
 //     └─────────── an error, a hang-up, a timeout, a bad reply ┘
 //
 // A link belongs to the thread whose loop it was made on; its events come there.
-// Name resolution (getaddrinfo) blocks that thread: it has nothing better to do.
+// Name resolution (getaddrinfo) blocks that thread: it has nothing better to do, unless
+// another link is up (see `beside`).
 // The process must ignore SIGPIPE: OpenSSL writes to sockets that may be gone.
 #pragma once
 
@@ -23,6 +24,9 @@ struct link_options {
     int64_t backoff_min_ms, backoff_max_ms;
     size_t input_max; // bytes of one reply; a longer one cuts the link
     bool tracking;    // ask for CLIENT TRACKING ON; refusal is no error, see link_tracks
+    // Of the same loop: connect to where that one is connected, while it is UP, and
+    // resolve no name. NULL: to where the URL leads.
+    const struct link *beside;
 };
 
 // Handlers may call link_command, link_flush and link_cut; a connection that ends

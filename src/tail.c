@@ -31,13 +31,13 @@
 #define LOSS_SAY_MS 20     // a FLUSHALL resets thousands at once
 #define WARM_MS 2000       // a stream is warm when its changes come closer together than this
 #define HOT_READS_MAX 300  // changes a second; above it, reading what has piled up is cheaper
+#define HOT_PAGE_MIN 64    // entries of 16 KiB at most, going by PAGE_BYTES
 #define HOT_RECHECK_MS 100 // a hot stream that Redis says has changed is read here too
 
 // What a read was when it was sent: the answer is understood by that.
 struct read {
     struct eventid from;
     size_t page; // entries that were asked for
-    uint64_t epoch;
 };
 
 // One stream that is followed in Redis. Where we are in it is ring.last.
@@ -65,6 +65,7 @@ struct feed {
     bool dead;   // to be freed when it is answered
     bool hot;    // waited for on the hotline
     struct read read;
+    uint64_t asked_epoch;
 
     size_t prefix_len, key_len;
     char key[]; // prefix and id
@@ -289,10 +290,11 @@ static void send_read(struct feed *f)
     struct tail *t = f->tail;
     int64_t from_ms = redis_now_ms(t) - t->config->ring_seconds * MS_PER_S;
     struct eventid window = { .ms = (uint64_t)from_ms };
-    f->read = (struct read){ .from = f->placed ? f->ring.last : window,
-                             .page = f->page,
-                             .epoch = pulse_epoch(t->pulse) };
+    f->read = (struct read){ .from = f->placed ? f->ring.last : window, .page = f->page };
+    f->asked_epoch = pulse_epoch(t->pulse);
 
+    if (t->cannot_check)
+        f->check = false;
     // Without an event that must come back, only the count tells of what was trimmed.
     bool check = f->check || !f->placed || eventid_is_none(f->ring.last);
     if (check && !t->cannot_check) { // one snapshot: nothing comes between
@@ -344,6 +346,8 @@ static void note_fresh(struct feed *f)
     int64_t now_ms = t->loop.now_ms;
     if (now_ms - f->fresh_ms < WARM_MS)
         list_move(&t->warm, &f->in_warm);
+    else
+        list_remove(&f->in_warm);
     f->fresh_ms = now_ms;
     t->fresh_reads++;
 }
@@ -400,7 +404,7 @@ static struct taken take_entries(struct feed *f, const struct read *read, struct
 static void caught_up(struct feed *f)
 {
     f->ring.ready = true;
-    f->ring.epoch = f->read.epoch;
+    f->ring.epoch = f->asked_epoch;
     f->sift = (struct eventid){ 0 };
     f->unsure = false;
     ring_refresh_done(&f->ring);
@@ -848,10 +852,14 @@ static void cool_all(struct tail *t)
     t->hot_count = 0;
 }
 
+// Somebody listens, we are at its end as far as we know, and to read its newest event
+// once more for each change of the others costs little.
 static bool may_be_hot(const struct feed *f)
 {
-    return f->placed && f->ring.ready && !f->unsure && !f->check && list_empty(&f->in_dirty) &&
-           !eventid_is_none(f->ring.last) && eventid_is_none(f->sift);
+    bool at_end = f->placed && f->ring.ready && !f->unsure && !f->check && !f->asked &&
+                  list_empty(&f->in_dirty);
+    return at_end && !eventid_is_none(f->ring.last) && eventid_is_none(f->sift) &&
+           !deadline_armed(&f->linger) && f->page >= HOT_PAGE_MIN;
 }
 
 static void choose_hot(struct tail *t)
@@ -1382,7 +1390,7 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
     const char *link_why = NULL;
     t->link = make_link(t, &link_why);
     if (t->link && config->redis_connections > 1)
-        t->hotline = hotline_new(&t->loop, &config->redis_url, config->redis_timeout_ms,
+        t->hotline = hotline_new(&t->loop, &config->redis_url, t->link, config->redis_timeout_ms,
                                  &hotline_events, t, &link_why);
     if (t->link == NULL || (config->redis_connections > 1 && t->hotline == NULL)) {
         CHECK(asprintf(why, "the link to Redis (REDIS_URL) cannot be prepared: %s", link_why) >= 0);

@@ -4,6 +4,8 @@ so with 4008, slow=skip goes on with what is still there; others notice nothing.
 import asyncio
 import json
 import re
+import socket
+import struct
 
 import pytest
 import websockets
@@ -20,6 +22,11 @@ def event(i, size):
 
 def number(text):
     return json.loads(text)["i"]
+
+
+def set_to_reset(sock):
+    """Its close will be a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def flood(redis, stream, witness, count, size):
@@ -222,6 +229,26 @@ async def test_who_waited_for_redis_is_not_given_a_hole(start, stream, slow, cod
                 await asyncio.wait_for(ws.recv(), seconds(10))
             assert ws.close_code == code
             assert re.fullmatch(r"fell behind: last id 0-0, \S+ events missed", ws.close_reason)
+
+
+async def test_they_hang_up_while_they_are_closed_for_it(start, stream):
+    """A hundred that waited are closed at once, and half of them are gone by then."""
+    redis = start.redis()
+    proxy = start.proxy(redis)
+    broker = start.broker(proxy, BOND_RING_BYTES=65536)
+    proxy.freeze()
+    waiting = await asyncio.gather(*(broker.connect(stream) for _ in range(100)))
+    redis.publish_all(stream, [event(i, 4000) for i in range(60)])
+    for ws in waiting[::2]:
+        set_to_reset(ws.transport.get_extra_info("socket"))
+    proxy.thaw()
+    await asyncio.sleep(0.002)
+    for ws in waiting[::2]:
+        ws.transport.abort()
+    for ws in waiting[1::2]:
+        await asyncio.wait_for(ws.wait_closed(), seconds(10))
+        assert ws.close_code == 4008
+    assert broker.ready() == 200
 
 
 async def test_who_waited_for_redis_for_longer_than_the_window(start, stream):
