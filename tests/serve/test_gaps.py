@@ -26,7 +26,8 @@ def publish_at(redis, stream, *ages):
 
 
 class Paused:
-    """The broker stands still meanwhile; it notices nothing of what happens in Redis."""
+    """The broker stands still meanwhile; it notices nothing of what happens in Redis. With
+    one connection, that is: on a second one a read may wait in Redis (test_hotline.py)."""
 
     def __init__(self, broker):
         self.broker = broker
@@ -204,7 +205,7 @@ async def test_slow_closes_with_the_last_id_of_the_client(start, stream):
 async def trim(start, stream, published_meanwhile, then, known=3, **query):
     """A client has `known` events; then, behind the broker's back, things happen."""
     redis = start.redis()
-    broker = start.broker(redis)
+    broker = start.broker(redis, BOND_REDIS_CONNECTIONS=1)
     async with envelope(broker, stream, **query) as ws:
         published = redis.publish_all(stream, [str(i) for i in range(known)])
         await told(ws, "event", id=published[-1])
@@ -235,7 +236,7 @@ async def test_trimmed_of_what_we_had_is_no_gap(start, stream, kept):
 
 async def test_trimmed_to_nothing(start, stream):
     redis = start.redis()
-    broker = start.broker(redis)
+    broker = start.broker(redis, BOND_REDIS_CONNECTIONS=1)
     async with envelope(broker, stream) as ws:
         last = redis.publish(stream, "1")
         await told(ws, "event", id=last)
@@ -250,7 +251,7 @@ async def test_trimmed_to_nothing(start, stream):
 
 async def test_trimmed_twice_counts_twice(start, stream):
     redis = start.redis()
-    broker = start.broker(redis)
+    broker = start.broker(redis, BOND_REDIS_CONNECTIONS=1)
     async with envelope(broker, stream) as ws:
         last = redis.publish(stream, "0")
         await told(ws, "event", id=last)
@@ -266,7 +267,7 @@ async def test_trimmed_twice_counts_twice(start, stream):
 async def test_trimmed_while_we_catch_up_with_a_long_stream(start, stream):
     """More than one page is behind us when the trim comes."""
     redis = start.redis()
-    broker = start.broker(redis)
+    broker = start.broker(redis, BOND_REDIS_CONNECTIONS=1)
     async with envelope(broker, stream) as ws:
         last = redis.publish(stream, "0")
         await told(ws, "event", id=last)
@@ -343,7 +344,7 @@ async def test_a_replay_without_loss_on_a_broker_that_has_just_started(start, st
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "behind-our-back"])
 async def test_deleted_and_created_again(start, stream, new_id, seen):
     redis = start.redis()
-    broker = start.broker(redis)
+    broker = start.broker(redis, BOND_REDIS_CONNECTIONS=1)
     async with envelope(broker, stream) as ws:
         old = redis.publish_all(stream, ["1", "2"])
         await told(ws, "event", id=old[-1])
@@ -531,7 +532,7 @@ async def test_a_client_that_hops_between_brokers_misses_nothing(start, stream):
 
 async def test_raw_clients_go_on_across_every_gap(start, stream):
     redis = start.redis()
-    broker = start.broker(redis)
+    broker = start.broker(redis, BOND_REDIS_CONNECTIONS=1)
     async with broker.connect(stream) as ws:
         redis.publish(stream, '{"n":1}')
         assert numbers(await receive(ws, 1)) == [1]
