@@ -739,7 +739,7 @@ static void connect_tcp(struct link *l)
 
 static void connect_beside(struct link *l)
 {
-    struct sockaddr_storage to;
+    struct sockaddr_storage to = { 0 };
     socklen_t len = sizeof(to);
     const struct link *other = l->options.beside;
     l->state = CONNECTING;

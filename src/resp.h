@@ -56,5 +56,11 @@ bool resp_next(struct resp_reader *r, struct resp_node *node); // false at the e
 // Passes over the children of `node` (all of their children too); nothing for a leaf.
 void resp_skip(struct resp_reader *r, const struct resp_node *node);
 
+// An error whose text begins with that: its code, in capitals.
+static inline bool resp_is_error(const struct resp_node *node, struct view code)
+{
+    return node->type == RESP_ERROR && view_starts(node->text, code);
+}
+
 // Appends a command as an array of bulk strings.
 void resp_command(struct buffer *out, size_t argc, const struct view *argv);

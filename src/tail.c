@@ -8,68 +8,22 @@
 #include <sys/prctl.h>
 
 #include "clock.h"
-#include "event.h"
-#include "hash.h"
+#include "feed.h"
 #include "hotline.h"
 #include "link.h"
-#include "resp.h"
-#include "ring.h"
 #include "table.h"
 #include "ws.h"
 
-#define PAGE_BYTES (1 * MIB) // what one read is to bring, going by the entries it brought before
-#define PAGE_FIRST 32        // entries, while their size is not known
-#define PAGE_MIN 2           // one of them is the one that we have
-#define PAGE_MAX 512
-#define READS_IN_FLIGHT 64 // with PAGE_BYTES it bounds the memory of the replies
+#define READS_IN_FLIGHT 64 // with FEED_PAGE_BYTES it bounds the memory of the replies
 #define RETRY_MS 250       // a stream whose read failed for now is read again
 #define TICK_MS 1000       // sweep slice and clock check
 #define CLOCK_EVERY_TICKS 5
 #define POLLS_PER_MS 5 // without tracking: reads a millisecond at most
 #define SAY_EVERY_MS 10000
 #define DOWN_SAY_MS 30000
-#define LOSS_SAY_MS 20     // a FLUSHALL resets thousands at once
-#define WARM_MS 2000       // a stream is warm when its changes come closer together than this
 #define HOT_READS_MAX 300  // changes a second; above it, reading what has piled up is cheaper
-#define HOT_PAGE_MIN 64    // entries of 16 KiB at most, going by PAGE_BYTES
+#define HOT_PAGE_MIN 64    // entries of 16 KiB at most, going by FEED_PAGE_BYTES
 #define HOT_RECHECK_MS 100 // a hot stream that Redis says has changed is read here too
-
-// What a read was when it was sent: the answer is understood by that.
-struct read {
-    struct eventid from;
-    size_t page; // entries that were asked for
-};
-
-// One stream that is followed in Redis. Where we are in it is ring.last.
-struct feed {
-    struct tail *tail;
-    struct ring ring;
-    struct table_node by_id;
-    struct list in_dirty, in_changed, in_sweep; // the tail's lists
-    struct deadline linger;                     // armed while nobody listens
-    struct list in_warm;
-    struct deadline recheck; // while it is hot and Redis said that it changed
-    int64_t fresh_ms;        // when its newest event was read
-
-    struct eventid first; // of the entries that there were when we came
-    uint64_t last_hash;   // of the fields of the entry at ring.last; 0: we have not seen them
-    struct eventid sift;  // what is read next, up to here, may be what we had before a reset
-    struct eventid had;   // the newest before the resets so far
-    uint64_t added;       // the stream's entries-added when ring.last was its newest
-    bool added_known;
-    size_t page; // entries to ask for in one read
-    bool placed; // ring.last is set: we know where we are
-    bool check;  // the next read must look at XINFO too
-    bool unsure; // not read since the link came up: Redis may have changed under us
-    bool asked;  // `read` is unanswered
-    bool dead;   // to be freed when it is answered
-    bool hot;    // waited for on the hotline
-    struct read read;
-    uint64_t asked_epoch;
-
-    size_t prefix_len, key_len;
-    char key[]; // prefix and id
-};
 
 // What is unanswered, in the order in which it was sent.
 enum ask_kind { ASK_NOTHING, ASK_OLDER, ASK_RANGE, ASK_CHECK, ASK_TIME, ASK_SERVER };
@@ -94,18 +48,13 @@ struct tail {
     struct mailbox mailbox;
     struct link *link;
 
-    struct table feeds;
-    struct list dirty;   // to be read
-    struct list changed; // letters to be sent
-    struct list sweep;   // all feeds, the one that has waited longest first
-    struct rings rings;
+    struct feeds feeds;
+    struct table by_id; // of feeds
 
     struct hotline *hotline; // NULL: BOND_REDIS_CONNECTIONS=1
     struct hot hot[HOTLINE_WAITS_MAX];
     size_t hot_count;
-    struct list warm;     // feeds that change now, the latest last
-    uint64_t fresh_reads; // in this second
-    bool busy;            // too many of them in the last one
+    bool busy;            // too much changed in the last second
     size_t server_id_len; // of the link's server; 0: not known
     char server_id[SERVER_ID_MAX];
 
@@ -118,125 +67,20 @@ struct tail {
     int64_t time_asked_ms; // wall clock, when TIME was sent
     bool clock_known;      // TIME was answered: we know where the window begins
     bool troubled;         // Redis answers, but not with data (LOADING, BUSY, …)
-    bool cannot_check;     // XINFO or MULTI are refused here
     bool key_refused;      // one of a transaction's commands: for its key, not for what it is
-    struct buffer scratch;
-    struct say_limit odd_event, read_failed, down, reset, trimmed;
+    struct say_limit read_failed, down;
     char down_why[256]; // as it was last said; empty when the link has been up since
 };
 
-static struct view feed_key(const struct feed *f)
+static struct tail *tail_of(const struct feed *f)
 {
-    return (struct view){ f->key, f->key_len };
-}
-
-static struct view feed_id(const struct feed *f)
-{
-    return (struct view){ f->key + f->prefix_len, f->key_len - f->prefix_len };
-}
-
-// Redis's clock, now.
-static int64_t redis_now_ms(const struct tail *t)
-{
-    return clock_wall_ms() + pulse_skew_ms(t->pulse);
+    return CONTAINER_OF(f->all, struct tail, feeds);
 }
 
 static struct feed *find_feed(struct tail *t, struct view id)
 {
-    struct table_node *found = table_find(&t->feeds, id);
+    struct table_node *found = table_find(&t->by_id, id);
     return found ? TABLE_ITEM(found, struct feed, by_id) : NULL;
-}
-
-static void mark_changed(struct feed *f)
-{
-    if (list_empty(&f->in_changed))
-        list_push(&f->tail->changed, &f->in_changed);
-}
-
-static void mark_dirty(struct feed *f)
-{
-    if (list_empty(&f->in_dirty))
-        list_push(&f->tail->dirty, &f->in_dirty);
-}
-
-// ---- what an entry becomes ------------------------------------------------------
-
-// Ids are timestamps unless someone chose them. Those of the last ten years are.
-static bool is_timestamp(uint64_t ms, int64_t now_ms)
-{
-    const int64_t year_ms = INT64_C(365) * 24 * 3600 * MS_PER_S;
-    return ms <= (uint64_t)now_ms && ms > (uint64_t)(now_ms - 10 * year_ms);
-}
-
-// When an event happened: its id says so; where ids are no timestamps, when it
-// came, or "long ago" for what was there before us.
-static int64_t event_time(const struct feed *f, struct eventid id)
-{
-    int64_t now_ms = redis_now_ms(f->tail);
-    return is_timestamp(id.ms, now_ms) ? (int64_t)id.ms : f->placed ? now_ms : 0;
-}
-
-static void append_gap(struct feed *f, enum gap_reason reason, struct eventid before,
-                       int64_t missed)
-{
-    const struct gap gap = {
-        .reason = reason, .after = f->ring.last, .before = before, .missed = missed
-    };
-    // As late as the newest that is missing, so that who asks from then on is told.
-    bool known = before.ms || before.seq;
-    ring_append_gap(&f->ring, &gap, known ? event_time(f, before) : redis_now_ms(f->tail));
-    mark_changed(f);
-}
-
-static void skip_event(struct feed *f, struct eventid id, enum event_verdict verdict)
-{
-    struct tail *t = f->tail;
-    uint64_t missed;
-    stats_add(&t->stats.events_skipped, 1);
-    if (!say_limited(&t->odd_event, t->loop.now_ms, SAY_EVERY_MS, &missed))
-        return;
-    char text[EVENTID_MAX + 1];
-    eventid_format(id, text);
-    say(SAY_WARN, "event_skipped", SAY_V("stream", feed_id(f)), SAY_S("id", text),
-        SAY_S("reason", event_verdict_name(verdict)), SAY_I("not_said", (int64_t)missed));
-}
-
-// Did we have it before Redis lost its newest entries (a failover, an old snapshot)?
-// It is not behind where we were, and it is in the ring, has left it, or is older than
-// all that it is meant to hold. Ids that are no timestamps may be another stream's:
-// of those only what the ring still has is known.
-static bool had_before(const struct feed *f, struct eventid id, struct view payload)
-{
-    if (eventid_cmp(id, f->sift) > 0)
-        return false;
-    int64_t now_ms = redis_now_ms(f->tail);
-    int64_t window_ms = f->tail->config->ring_seconds * MS_PER_S;
-    return ring_has(&f->ring, id, payload) ||
-           (is_timestamp(id.ms, now_ms) && ring_had(&f->ring, id)) ||
-           is_timestamp(id.ms, now_ms - window_ms);
-}
-
-// An entry is [id, [field, value, …]]. Null instead of the fields: deleted since.
-static void take_entry(struct feed *f, struct eventid id, struct resp_reader *r,
-                       const struct resp_node *fields)
-{
-    struct tail *t = f->tail;
-    if (fields->type != RESP_ARRAY && fields->type != RESP_MAP) {
-        resp_skip(r, fields);
-        return;
-    }
-    struct view payload;
-    enum event_verdict verdict = event_read(r, fields->count, view_of(t->config->data_field),
-                                            (size_t)t->config->event_bytes, &t->scratch, &payload);
-    if (had_before(f, id, payload))
-        return;
-    if (verdict != EVENT_OK) {
-        skip_event(f, id, verdict);
-        return;
-    }
-    ring_append(&f->ring, id, event_time(f, id), payload);
-    mark_changed(f);
-    stats_add(&t->stats.events_read, 1);
 }
 
 // ---- reading --------------------------------------------------------------------
@@ -271,7 +115,7 @@ static void send_range(struct feed *f, const struct read *read, enum ask_kind ki
     size_t count_len = (size_t)snprintf(count, sizeof(count), "%zu", read->page);
     const struct view argv[] = { VIEW("XRANGE"), feed_key(f),   { start, start_len },
                                  VIEW("+"),      VIEW("COUNT"), { count, count_len } };
-    command(f->tail, ARRAY_LEN(argv), argv, kind, f);
+    command(tail_of(f), ARRAY_LEN(argv), argv, kind, f);
 }
 
 // The newest entry before the window: for from=last in a quiet stream, and so that
@@ -282,22 +126,22 @@ static void send_older(struct feed *f, struct eventid window, enum ask_kind kind
     size_t end_len = eventid_format((struct eventid){ window.ms - 1, UINT64_MAX }, end);
     const struct view argv[] = { VIEW("XREVRANGE"), feed_key(f),   { end, end_len },
                                  VIEW("-"),         VIEW("COUNT"), VIEW("1") };
-    command(f->tail, ARRAY_LEN(argv), argv, kind, f);
+    command(tail_of(f), ARRAY_LEN(argv), argv, kind, f);
 }
 
 static void send_read(struct feed *f)
 {
-    struct tail *t = f->tail;
-    int64_t from_ms = redis_now_ms(t) - t->config->ring_seconds * MS_PER_S;
+    struct tail *t = tail_of(f);
+    int64_t from_ms = feeds_redis_now_ms(&t->feeds) - t->config->ring_seconds * MS_PER_S;
     struct eventid window = { .ms = (uint64_t)from_ms };
     f->read = (struct read){ .from = f->placed ? f->ring.last : window, .page = f->page };
     f->asked_epoch = pulse_epoch(t->pulse);
 
-    if (t->cannot_check)
+    if (t->feeds.cannot_check)
         f->check = false;
     // Without an event that must come back, only the count tells of what was trimmed.
     bool check = f->check || !f->placed || eventid_is_none(f->ring.last);
-    if (check && !t->cannot_check) { // one snapshot: nothing comes between
+    if (check && !t->feeds.cannot_check) { // one snapshot: nothing comes between
         const struct view info[] = { VIEW("XINFO"), VIEW("STREAM"), feed_key(f) };
         command(t, 1, &VIEW("MULTI"), ASK_NOTHING, NULL);
         command(t, ARRAY_LEN(info), info, ASK_NOTHING, NULL);
@@ -328,7 +172,7 @@ static void read_dirty(struct tail *t)
 {
     if (!may_read(t))
         return;
-    LIST_EACH (node, &t->dirty) {
+    LIST_EACH (node, &t->feeds.dirty) {
         if (t->reads_in_flight >= READS_IN_FLIGHT)
             break;
         struct feed *f = LIST_ITEM(node, struct feed, in_dirty);
@@ -337,336 +181,6 @@ static void read_dirty(struct tail *t)
         list_remove(&f->in_dirty);
         send_read(f);
     }
-}
-
-// Two changes in a row make a stream warm; what it had when we came is none.
-static void note_fresh(struct feed *f)
-{
-    struct tail *t = f->tail;
-    int64_t now_ms = t->loop.now_ms;
-    if (now_ms - f->fresh_ms < WARM_MS)
-        list_move(&t->warm, &f->in_warm);
-    else
-        list_remove(&f->in_warm);
-    f->fresh_ms = now_ms;
-    t->fresh_reads++;
-}
-
-struct taken {
-    size_t entries; // how many the reply had
-    size_t fresh;   // how many of them lay behind `last`
-    bool is_full;   // there may be more behind them
-};
-
-static size_t page_for(size_t entry_bytes)
-{
-    size_t page = PAGE_BYTES / (entry_bytes + 1);
-    return page < PAGE_MIN ? PAGE_MIN : page > PAGE_MAX ? PAGE_MAX : page;
-}
-
-// Takes the entries of a range that lie behind f->ring.last.
-static struct taken take_entries(struct feed *f, const struct read *read, struct resp_reader *r,
-                                 const struct resp_node *entries)
-{
-    struct taken taken = { .is_full = entries->count >= read->page };
-    struct resp_node entry, id_node, fields;
-    const char *begun = r->at;
-    for (size_t i = 0; i < entries->count; i++) {
-        struct eventid id;
-        if (!resp_next(r, &entry))
-            break;
-        if (entry.type != RESP_ARRAY || entry.count != 2 || !resp_next(r, &id_node) ||
-            !eventid_parse(id_node.text, &id) || !resp_next(r, &fields)) {
-            link_cut(f->tail->link, "Redis sent a stream entry that makes no sense");
-            break;
-        }
-        taken.entries++;
-        if (taken.entries == 1 && !f->placed && eventid_is_none(f->first))
-            f->first = id;
-        if (eventid_cmp(id, f->ring.last) <= 0) {
-            resp_skip(r, &fields);
-            continue;
-        }
-        const char *body = r->at;
-        take_entry(f, id, r, &fields);
-        f->ring.last = id;
-        f->last_hash = hash_table_hash((struct view){ body, (size_t)(r->at - body) });
-        taken.fresh++;
-    }
-    if (taken.entries > 0)
-        f->page = page_for((size_t)(r->at - begun) / taken.entries);
-    if (taken.fresh > 0 && f->ring.ready)
-        note_fresh(f);
-    return taken;
-}
-
-// All that the stream had when it was read is in the log now.
-static void caught_up(struct feed *f)
-{
-    f->ring.ready = true;
-    f->ring.epoch = f->asked_epoch;
-    f->sift = (struct eventid){ 0 };
-    f->unsure = false;
-    ring_refresh_done(&f->ring);
-    mark_changed(f);
-}
-
-static void finish_read(struct feed *f, struct taken taken)
-{
-    if (taken.is_full)
-        mark_dirty(f); // there is more
-    else
-        caught_up(f);
-}
-
-// The stream is not the one that we were in, or not as far: what comes next may
-// have any id. Clients stay, and go on with it.
-static void reset_feed(struct feed *f, const char *why)
-{
-    char was[EVENTID_MAX + 1];
-    uint64_t not_said;
-    eventid_format(f->ring.last, was);
-    if (say_limited(&f->tail->reset, f->tail->loop.now_ms, LOSS_SAY_MS, &not_said))
-        say(SAY_INFO, "stream_reset", SAY_V("stream", feed_id(f)), SAY_S("after", was),
-            SAY_S("why", why), SAY_I("not_said", (int64_t)not_said));
-    stats_add(&f->tail->stats.resets, 1);
-
-    append_gap(f, GAP_RESET, (struct eventid){ 0 }, MISSED_UNKNOWN);
-    if (eventid_cmp(f->ring.last, f->had) > 0)
-        f->had = f->ring.last;
-    // After a break of the link Redis may have come back with less of the same
-    // stream (a failover, an old snapshot); while it stood, the stream is a new one.
-    if (f->unsure && eventid_cmp(f->ring.last, f->sift) > 0)
-        f->sift = f->ring.last;
-    f->ring.last = (struct eventid){ 0 };
-    f->last_hash = 0;
-    f->added_known = false;
-    f->check = true;
-    mark_dirty(f);
-}
-
-// What XINFO STREAM says. A server before Redis 7 does not count entries-added.
-struct stream_info {
-    bool exists, known;                                // known: XINFO was answered
-    struct eventid last_generated, first, max_deleted; // max_deleted: with added_known
-    bool has_entries;
-    uint64_t length, added;
-    bool added_known;
-};
-
-static bool error_is(const struct resp_node *node, struct view code)
-{
-    return node->type == RESP_ERROR && view_starts(node->text, code);
-}
-
-static struct stream_info read_info(struct resp_reader *r, const struct resp_node *map)
-{
-    struct stream_info info = { 0 };
-    struct resp_node name, value;
-    if (error_is(map, VIEW("ERR no such key"))) {
-        info.known = true;
-        return info;
-    }
-    if (map->type != RESP_MAP && map->type != RESP_ARRAY)
-        return info;
-    info.known = info.exists = true;
-    for (size_t i = 0; i + 1 < map->count; i += 2) {
-        if (!resp_next(r, &name) || !resp_next(r, &value))
-            break;
-        struct resp_reader children = *r;
-        resp_skip(r, &value);
-        if (view_eq(name.text, VIEW("length"))) {
-            info.length = (uint64_t)value.integer;
-        } else if (view_eq(name.text, VIEW("entries-added"))) {
-            info.added = (uint64_t)value.integer;
-            info.added_known = true;
-        } else if (view_eq(name.text, VIEW("last-generated-id"))) {
-            eventid_parse(value.text, &info.last_generated);
-        } else if (view_eq(name.text, VIEW("max-deleted-entry-id"))) {
-            eventid_parse(value.text, &info.max_deleted);
-        } else if (view_eq(name.text, VIEW("first-entry"))) {
-            struct resp_node id;
-            info.has_entries = value.type == RESP_ARRAY && value.count == 2 &&
-                               resp_next(&children, &id) && eventid_parse(id.text, &info.first);
-        }
-    }
-    return info;
-}
-
-static void trimmed(struct feed *f, const struct stream_info *info, int64_t missed)
-{
-    char after[EVENTID_MAX + 1];
-    eventid_format(f->ring.last, after);
-    uint64_t not_said;
-    stats_add(&f->tail->stats.trimmed, 1);
-    if (say_limited(&f->tail->trimmed, f->tail->loop.now_ms, LOSS_SAY_MS, &not_said))
-        say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
-            SAY_I("missed", missed), SAY_I("not_said", (int64_t)not_said),
-            SAY_S("hint", "Redis dropped them before they were read"));
-    append_gap(f, GAP_TRIMMED, info->first, missed);
-}
-
-// `last` did not come back. Why? False: the stream was reset, and its entries are
-// to be read anew.
-static bool explain_loss(struct feed *f, const struct stream_info *info)
-{
-    if (!info->exists) {
-        reset_feed(f, "it was deleted");
-        return false;
-    }
-    if (eventid_cmp(info->last_generated, f->ring.last) < 0) {
-        reset_feed(f, "its ids went back");
-        return false;
-    }
-    if (f->added_known && info->added_known && info->added < f->added) {
-        reset_feed(f, "it was deleted and created again");
-        return false;
-    }
-    bool first_is_behind = info->has_entries && eventid_cmp(info->first, f->ring.last) > 0;
-    if (f->unsure && info->has_entries && !first_is_behind) {
-        reset_feed(f, "Redis came back without the newest entry");
-        return false;
-    }
-    if (info->has_entries && !first_is_behind && info->added_known &&
-        eventid_cmp(info->max_deleted, f->ring.last) < 0) {
-        reset_feed(f, "it never had the event that we had last");
-        return false;
-    }
-    if (info->has_entries && !first_is_behind)
-        return true; // `last` alone was deleted (XDEL)
-    if (eventid_cmp(info->last_generated, f->ring.last) == 0)
-        return true; // we had all that is gone
-    if (f->added_known && info->added_known) {
-        if (info->added < f->added + info->length) {
-            reset_feed(f, "it holds more than was added to it since");
-            return false;
-        }
-        uint64_t missed = info->added - f->added - info->length;
-        if (missed > 0)
-            trimmed(f, info, (int64_t)missed);
-        return true;
-    }
-    trimmed(f, info, MISSED_UNKNOWN);
-    return true;
-}
-
-// The range begins with the event that we had last, and nothing is missing behind
-// it; or that event is gone; or another one bears its id: a stream that is deleted
-// and created again within a millisecond gives the same id twice.
-enum place { HERE, GONE, ANOTHER };
-
-static enum place find_place(const struct feed *f, struct resp_reader r,
-                             const struct resp_node *entries)
-{
-    struct resp_node entry, id_node, fields;
-    struct eventid id;
-    if (f->ring.last.ms == 0 && f->ring.last.seq == 0)
-        return HERE;
-    if (entries->count == 0 || !resp_next(&r, &entry) || entry.count != 2 ||
-        !resp_next(&r, &id_node) || !eventid_parse(id_node.text, &id) ||
-        eventid_cmp(id, f->ring.last) != 0 || !resp_next(&r, &fields))
-        return GONE;
-    const char *body = r.at;
-    resp_skip(&r, &fields);
-    uint64_t hash = hash_table_hash((struct view){ body, (size_t)(r.at - body) });
-    return f->last_hash == 0 || f->last_hash == hash ? HERE : ANOTHER;
-}
-
-// The one entry before the window, or none, or an error that the range repeats.
-static void take_older(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
-{
-    if (entries->type == RESP_ARRAY && !f->placed)
-        take_entries(f, &f->read, r, entries);
-    else
-        resp_skip(r, entries);
-}
-
-// What the stream had before what we read of it when we came. A server that does not
-// count cannot tell whether there was any: only who asks for an older id is told.
-static void set_floor(struct feed *f, const struct stream_info *info)
-{
-    struct floor floor = { .id = eventid_before(f->first) };
-    bool has_all = info->known && eventid_cmp(info->first, f->first) == 0;
-    if (eventid_is_none(f->first))
-        floor.id = info->last_generated;
-    else if (has_all && info->added_known && info->added == info->length)
-        return;
-    floor.trimmed = has_all;
-    if (info->known && (!has_all || info->added_known))
-        floor.time_ms = event_time(f, floor.id);
-    ring_set_floor(&f->ring, floor);
-}
-
-// The same as explain_loss where XINFO is refused: with nothing behind `last`, the
-// stream was deleted or went back, or all of it was trimmed. What we had is sifted
-// out when it is read anew.
-static bool explain_blindly(struct feed *f, const struct resp_node *entries)
-{
-    if (entries->count > 0) {
-        trimmed(f, &(struct stream_info){ 0 }, MISSED_UNKNOWN);
-        return true;
-    }
-    struct eventid last = f->ring.last;
-    reset_feed(f, "its newest entry is gone");
-    f->sift = last;
-    return false;
-}
-
-static void take_range(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
-{
-    enum place place = f->placed ? find_place(f, *r, entries) : HERE;
-    bool is_new = !f->placed;
-    if (place == GONE && f->tail->cannot_check && !explain_blindly(f, entries))
-        return;
-    if (place == ANOTHER) {
-        reset_feed(f, "another event bears the last id");
-    } else if (place == GONE && !f->tail->cannot_check) {
-        f->check = true;
-        mark_dirty(f);
-    } else {
-        struct taken taken = take_entries(f, &f->read, r, entries);
-        if (is_new) // at once, where XINFO is refused
-            set_floor(f, &(struct stream_info){ 0 });
-        f->placed = true;
-        f->added += taken.fresh;
-        finish_read(f, taken);
-    }
-}
-
-static void take_check(struct feed *f, struct resp_reader *r, const struct stream_info *info,
-                       const struct resp_node *entries)
-{
-    enum place place = f->placed ? find_place(f, *r, entries) : HERE;
-    struct taken taken;
-    f->check = false;
-    if (!info->known) { // XINFO itself was refused
-        f->tail->cannot_check = true;
-        mark_dirty(f);
-        return;
-    }
-    if (place == ANOTHER) {
-        reset_feed(f, "another event bears the last id");
-        return;
-    }
-    if (place == GONE && !explain_loss(f, info))
-        return;
-    if (f->placed && eventid_is_none(f->ring.last) && f->added_known && info->added_known &&
-        info->added > f->added + info->length)
-        trimmed(f, info, (int64_t)(info->added - f->added - info->length));
-    taken = take_entries(f, &f->read, r, entries);
-    if (!f->placed)
-        set_floor(f, info);
-    f->placed = true;
-    if (taken.entries == 0 && eventid_cmp(info->last_generated, f->ring.last) > 0)
-        f->ring.last = info->last_generated; // its newest entries have gone
-
-    // entries-added is the count at `last` only when that is the stream's end; else
-    // the last page will tell. A stream that is not there has had none.
-    bool at_end = !taken.is_full;
-    f->added = info->exists ? info->added : 0;
-    f->added_known = at_end && (info->added_known || !info->exists);
-    f->check = !at_end && info->added_known;
-    finish_read(f, taken);
 }
 
 // ---- what a read may answer besides entries -------------------------------------
@@ -690,7 +204,7 @@ static void answer_queued(struct tail *t, struct view reply)
 {
     struct resp_reader r = resp_open(reply);
     struct resp_node node;
-    if (resp_next(&r, &node) && error_is(&node, VIEW("NOPERM")) &&
+    if (resp_next(&r, &node) && resp_is_error(&node, VIEW("NOPERM")) &&
         memmem(node.text.at, node.text.len, " key", 4) != NULL)
         t->key_refused = true;
 }
@@ -701,26 +215,26 @@ static bool is_trouble(const struct resp_node *error)
     static const char *const codes[] = { "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN",
                                          "TRYAGAIN" };
     for (size_t i = 0; i < ARRAY_LEN(codes); i++)
-        if (error_is(error, view_of(codes[i])))
+        if (resp_is_error(error, view_of(codes[i])))
             return true;
     return false;
 }
 
 static void read_failed(struct feed *f, const struct resp_node *error)
 {
-    struct tail *t = f->tail;
+    struct tail *t = tail_of(f);
     uint64_t missed;
     if (say_limited(&t->read_failed, t->loop.now_ms, SAY_EVERY_MS, &missed))
         say(SAY_WARN, "read_failed", SAY_V("stream", feed_id(f)), SAY_V("error", error->text),
             SAY_I("not_said", (int64_t)missed));
 
-    if (error_is(error, VIEW("WRONGTYPE"))) {
+    if (resp_is_error(error, VIEW("WRONGTYPE"))) {
         fail_feed(f, WS_CLOSE_FAILURE, "the stream's key in Redis holds no stream (WRONGTYPE)");
-    } else if (error_is(error, VIEW("NOPERM"))) {
+    } else if (resp_is_error(error, VIEW("NOPERM"))) {
         refuse_key(f);
     } else if (is_trouble(error)) {
         t->troubled = true;
-        mark_dirty(f);
+        feed_mark_dirty(f);
         if (!deadline_armed(&t->retry))
             deadline_arm(&t->retries, &t->retry, t->loop.now_ms);
     } // anything else is this key's: the sweep reads it again
@@ -728,20 +242,21 @@ static void read_failed(struct feed *f, const struct resp_node *error)
 
 static void mark_all_dirty(struct tail *t)
 {
-    LIST_EACH (node, &t->sweep)
-        mark_dirty(LIST_ITEM(node, struct feed, in_sweep));
+    LIST_EACH (node, &t->feeds.sweep)
+        feed_mark_dirty(LIST_ITEM(node, struct feed, in_sweep));
 }
 
 static void retry_due(struct deadline *d)
 {
     struct tail *t = CONTAINER_OF(d, struct tail, retry);
-    t->troubled = t->troubled && t->feeds.len > 0; // else no feed is left to find out
+    t->troubled = t->troubled && t->by_id.len > 0; // else no feed is left to find out
 }
 
-// What was asked for from a place where we are no more: the hotline was quicker.
-static bool is_outrun(const struct feed *f, const struct read *read)
+static void cut_for_nonsense(struct tail *t)
 {
-    return f->placed && eventid_cmp(read->from, f->ring.last) != 0;
+    if (t->feeds.nonsense)
+        link_cut(t->link, t->feeds.nonsense);
+    t->feeds.nonsense = NULL;
 }
 
 static void answer_range(struct feed *f, struct view reply)
@@ -753,32 +268,32 @@ static void answer_range(struct feed *f, struct view reply)
         read_failed(f, &node);
         return;
     }
-    f->tail->troubled = false;
-    if (is_outrun(f, &f->read))
-        mark_dirty(f);
+    tail_of(f)->troubled = false;
+    if (feed_is_outrun(f, &f->read))
+        feed_mark_dirty(f);
     else
-        take_range(f, &r, &node);
+        feed_take_range(f, &r, &node);
 }
 
 static void answer_check(struct feed *f, struct view reply)
 {
-    struct tail *t = f->tail;
+    struct tail *t = tail_of(f);
     struct resp_reader r = resp_open(reply);
     struct resp_node node, info_node;
     CHECK(resp_next(&r, &node));
     bool key_refused = t->key_refused;
     t->key_refused = false;
-    if (error_is(&node, VIEW("EXECABORT")) && key_refused) {
+    if (resp_is_error(&node, VIEW("EXECABORT")) && key_refused) {
         refuse_key(f);
         return;
     }
-    if (error_is(&node, VIEW("EXECABORT")) || error_is(&node, VIEW("ERR"))) {
+    if (resp_is_error(&node, VIEW("EXECABORT")) || resp_is_error(&node, VIEW("ERR"))) {
         // A command of the four was refused when it was queued. Go on without.
         say(SAY_WARN, "checks_off", SAY_V("error", node.text),
             SAY_S("hint",
                   "let the broker use MULTI, EXEC and XINFO, so that it finds lost events"));
-        t->cannot_check = true;
-        mark_dirty(f);
+        t->feeds.cannot_check = true;
+        feed_mark_dirty(f);
         return;
     }
     if (node.type == RESP_ERROR) {
@@ -791,10 +306,10 @@ static void answer_check(struct feed *f, struct view reply)
     }
     bool has_older = node.count == 3;
     struct resp_reader info_reader = r;
-    struct stream_info info = read_info(&info_reader, &info_node);
+    struct stream_info info = stream_info_read(&info_reader, &info_node);
     resp_skip(&r, &info_node);
     if (has_older && resp_next(&r, &node))
-        take_older(f, &r, &node);
+        feed_take_older(f, &r, &node);
     if (!resp_next(&r, &node))
         return;
     if (node.type == RESP_ERROR) {
@@ -802,10 +317,10 @@ static void answer_check(struct feed *f, struct view reply)
         return;
     }
     t->troubled = false;
-    if (is_outrun(f, &f->read))
-        mark_dirty(f);
+    if (feed_is_outrun(f, &f->read))
+        feed_mark_dirty(f);
     else
-        take_check(f, &r, &info, &node);
+        feed_take_check(f, &r, &info, &node);
 }
 
 static void answer_older(struct feed *f, struct view reply)
@@ -813,7 +328,7 @@ static void answer_older(struct feed *f, struct view reply)
     struct resp_reader r = resp_open(reply);
     struct resp_node node;
     if (resp_next(&r, &node))
-        take_older(f, &r, &node);
+        feed_take_older(f, &r, &node);
 }
 
 static void answer_time(struct tail *t, struct view reply)
@@ -840,7 +355,7 @@ static void cool(struct feed *f)
 {
     f->hot = false;
     if (deadline_armed(&f->recheck))
-        mark_dirty(f);
+        feed_mark_dirty(f);
     deadline_cancel(&f->recheck);
 }
 
@@ -872,7 +387,7 @@ static void choose_hot(struct tail *t)
             was[i]->hot = false;
     }
     t->hot_count = 0;
-    for (struct list *node = t->warm.prev; node != &t->warm; node = node->prev) {
+    for (struct list *node = t->feeds.warm.prev; node != &t->feeds.warm; node = node->prev) {
         struct feed *f = LIST_ITEM(node, struct feed, in_warm);
         if (t->hot_count == ARRAY_LEN(t->hot))
             break;
@@ -888,9 +403,9 @@ static void choose_hot(struct tail *t)
 
 static void drop_lukewarm(struct tail *t)
 {
-    LIST_EACH (node, &t->warm) {
+    LIST_EACH (node, &t->feeds.warm) {
         struct feed *f = LIST_ITEM(node, struct feed, in_warm);
-        if (t->loop.now_ms - f->fresh_ms < WARM_MS)
+        if (feed_is_warm(f))
             break;
         list_remove(node);
     }
@@ -904,7 +419,7 @@ static void wait_on_hotline(struct tail *t)
     if (t->hotline == NULL || hotline_is_waiting(t->hotline))
         return;
     drop_lukewarm(t);
-    bool may = may_read(t) && server.len > 0 && !t->busy && !list_empty(&t->warm);
+    bool may = may_read(t) && server.len > 0 && !t->busy && !list_empty(&t->feeds.warm);
     if (!may || !hotline_is_free(t->hotline, server)) {
         cool_all(t);
         return;
@@ -920,7 +435,6 @@ static void wait_on_hotline(struct tail *t)
     hotline_flush(t->hotline);
 }
 
-// What is not plainly "what we had, and then this" is left to the link.
 static void hotline_answered(void *ctx, size_t i, struct view reply)
 {
     struct tail *t = ctx;
@@ -931,16 +445,8 @@ static void hotline_answered(void *ctx, size_t i, struct view reply)
     CHECK(resp_next(&r, &node));
     if (f == NULL)
         return;
-    if (node.type != RESP_ARRAY || is_outrun(f, &hot->read) || f->unsure || f->check ||
-        find_place(f, r, &node) != HERE) {
-        mark_dirty(f);
-        return;
-    }
-    struct taken taken = take_entries(f, &hot->read, &r, &node);
-    f->added += taken.fresh;
-    stats_add(&t->stats.hotline_reads, taken.fresh > 0);
-    if (taken.is_full)
-        mark_dirty(f); // there is more
+    feed_take_beside(f, &hot->read, &r, &node);
+    cut_for_nonsense(t);
 }
 
 static void hotline_lost(void *ctx)
@@ -948,13 +454,13 @@ static void hotline_lost(void *ctx)
     struct tail *t = ctx;
     for (size_t i = 0; i < t->hot_count; i++)
         if (t->hot[i].feed)
-            mark_dirty(t->hot[i].feed);
+            feed_mark_dirty(t->hot[i].feed);
     cool_all(t);
 }
 
 static void recheck_due(struct deadline *d)
 {
-    mark_dirty(CONTAINER_OF(d, struct feed, recheck));
+    feed_mark_dirty(CONTAINER_OF(d, struct feed, recheck));
 }
 
 // ---- the link's events ----------------------------------------------------------
@@ -986,9 +492,9 @@ static void link_came_up(void *ctx)
     deadline_cancel(&t->retry);
     say(SAY_INFO, "redis_up", SAY_V("server", link_server(t->link)),
         SAY_S("following", link_tracks(t->link) ? "tracking" : "polling"),
-        SAY_I("streams", (int64_t)t->feeds.len));
+        SAY_I("streams", (int64_t)t->by_id.len));
     t->troubled = false;
-    t->cannot_check = false;
+    t->feeds.cannot_check = false;
     t->down_why[0] = '\0';
     ask_time(t);
     ask_server(t);
@@ -1007,7 +513,7 @@ static void say_down(struct tail *t, const char *why)
     if (strcmp(t->down_why, why) == 0 && !it_is_time)
         return;
     snprintf(t->down_why, sizeof(t->down_why), "%s", why);
-    say(SAY_WARN, "redis_down", SAY_S("why", why), SAY_I("streams", (int64_t)t->feeds.len),
+    say(SAY_WARN, "redis_down", SAY_S("why", why), SAY_I("streams", (int64_t)t->by_id.len),
         SAY_I("not_said", (int64_t)missed));
 }
 
@@ -1036,11 +542,9 @@ static void link_went_down(void *ctx, const char *why)
     t->server_id_len = 0;
     if (t->hotline)
         hotline_cut(t->hotline);
-    LIST_EACH (node, &t->sweep) {
+    LIST_EACH (node, &t->feeds.sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
-        f->unsure = true;
-        if (eventid_is_none(f->ring.last)) // deleted; an old snapshot may bring it back
-            f->sift = f->had;
+        feed_doubt(f);
         ring_refresh_lost(&f->ring);
     }
 }
@@ -1064,6 +568,7 @@ static void link_replied(void *ctx, struct view reply)
     if (a.kind == ASK_OLDER) {
         if (!a.feed->dead)
             answer_older(a.feed, reply);
+        cut_for_nonsense(t);
         return; // the range is still to come
     }
     a.feed->asked = false;
@@ -1074,6 +579,7 @@ static void link_replied(void *ctx, struct view reply)
         answer_range(a.feed, reply);
     else
         answer_check(a.feed, reply);
+    cut_for_nonsense(t);
 }
 
 // ["invalidate", [key, …]], or null instead of the keys when all of them went
@@ -1098,7 +604,7 @@ static void link_pushed(void *ctx, struct view push)
             if (!deadline_armed(&f->recheck))
                 deadline_arm(&t->rechecks, &f->recheck, t->loop.now_ms);
         } else if (f) {
-            mark_dirty(f);
+            feed_mark_dirty(f);
         }
     }
 }
@@ -1121,42 +627,21 @@ static void take_pulse(struct tail *t)
 
 // ---- following ------------------------------------------------------------------
 
-static struct feed *feed_new(struct tail *t, struct view id)
-{
-    size_t prefix_len = strlen(t->config->stream_prefix);
-    struct feed *f = must_alloc(sizeof(*f) + prefix_len + id.len);
-    *f = (struct feed){
-        .tail = t, .page = PAGE_FIRST, .prefix_len = prefix_len, .key_len = prefix_len + id.len
-    };
-    memcpy(f->key, t->config->stream_prefix, prefix_len);
-    memcpy(f->key + prefix_len, id.at, id.len);
-    list_init(&f->in_dirty);
-    list_init(&f->in_changed);
-    deadline_init(&f->linger);
-    list_init(&f->in_warm);
-    deadline_init(&f->recheck);
-    ring_init(&f->ring, &t->rings, feed_id(f));
-    table_add(&t->feeds, &f->by_id, feed_id(f));
-    list_push(&t->sweep, &f->in_sweep);
-    mark_dirty(f);
-    return f;
-}
-
 // Forgets the feed; if a read is unanswered, in two steps. Nobody listens to it.
 static void feed_drop(struct feed *f)
 {
     if (!f->dead) {
         ring_done(&f->ring);
-        table_remove(&f->tail->feeds, &f->by_id);
+        table_remove(&tail_of(f)->by_id, &f->by_id);
         list_remove(&f->in_sweep);
         list_remove(&f->in_dirty);
         list_remove(&f->in_changed);
         list_remove(&f->in_warm);
         deadline_cancel(&f->linger);
         deadline_cancel(&f->recheck);
-        for (size_t i = 0; i < f->tail->hot_count; i++)
-            if (f->tail->hot[i].feed == f)
-                f->tail->hot[i].feed = NULL;
+        for (size_t i = 0; i < tail_of(f)->hot_count; i++)
+            if (tail_of(f)->hot[i].feed == f)
+                tail_of(f)->hot[i].feed = NULL;
         f->dead = true;
     }
     if (!f->asked)
@@ -1175,7 +660,7 @@ static void follow(struct tail *t, const struct request *request)
 {
     struct view id = { request->id, request->id_len };
     struct feed *f = find_feed(t, id);
-    if (f == NULL && t->feeds.len >= (size_t)t->config->max_followed) {
+    if (f == NULL && t->by_id.len >= (size_t)t->config->max_followed) {
         struct failure *failure = must_alloc(sizeof(*failure));
         *failure = (struct failure){ .letter.kind = LETTER_FAILED,
                                      .stream = request->stream,
@@ -1185,13 +670,14 @@ static void follow(struct tail *t, const struct request *request)
         return;
     }
     if (f == NULL) {
-        f = feed_new(t, id);
+        f = feed_new(&t->feeds, id);
+        table_add(&t->by_id, &f->by_id, feed_id(f));
         if (say_enabled(SAY_DEBUG))
             say(SAY_DEBUG, "follow", SAY_V("stream", id));
     }
     ring_subscribe(&f->ring, request);
     deadline_cancel(&f->linger);
-    mark_changed(f);
+    feed_mark_changed(f);
 }
 
 static struct feed *feed_of(struct tail *t, const struct request *request)
@@ -1214,7 +700,7 @@ static void refresh(struct tail *t, const struct request *request)
 {
     struct feed *f = feed_of(t, request);
     if (f && ring_want_refresh(&f->ring, request))
-        mark_dirty(f);
+        feed_mark_dirty(f);
 }
 
 static void take_letter(void *ctx, struct letter *letter)
@@ -1237,7 +723,7 @@ static void take_letter(void *ctx, struct letter *letter)
 
 static void tell_changes(struct tail *t)
 {
-    for (struct list *node; (node = list_pop(&t->changed));)
+    for (struct list *node; (node = list_pop(&t->feeds.changed));)
         ring_tell(&LIST_ITEM(node, struct feed, in_changed)->ring);
 }
 
@@ -1249,7 +735,7 @@ static bool before_sleep(void *ctx)
     link_flush(t->link);
     wait_on_hotline(t);
     take_pulse(t);
-    return !list_empty(&t->dirty) && may_read(t) && t->reads_in_flight == 0;
+    return !list_empty(&t->feeds.dirty) && may_read(t) && t->reads_in_flight == 0;
 }
 
 // ---- the sweep ------------------------------------------------------------------
@@ -1257,12 +743,12 @@ static bool before_sleep(void *ctx)
 // Marks up to `count` feeds dirty, those that have waited longest first.
 static void sweep_some(struct tail *t, size_t count)
 {
-    if (count > t->feeds.len)
-        count = t->feeds.len;
+    if (count > t->by_id.len)
+        count = t->by_id.len;
     while (count-- > 0) {
-        struct feed *f = LIST_ITEM(t->sweep.next, struct feed, in_sweep);
-        list_move(&t->sweep, &f->in_sweep);
-        mark_dirty(f);
+        struct feed *f = LIST_ITEM(t->feeds.sweep.next, struct feed, in_sweep);
+        list_move(&t->feeds.sweep, &f->in_sweep);
+        feed_mark_dirty(f);
     }
 }
 
@@ -1270,10 +756,10 @@ static void tick_due(struct deadline *d)
 {
     struct tail *t = CONTAINER_OF(d, struct tail, tick);
     size_t sweep_s = (size_t)t->config->sweep_seconds;
-    t->busy = t->fresh_reads > HOT_READS_MAX;
-    t->fresh_reads = 0;
+    t->busy = t->feeds.fresh_reads > HOT_READS_MAX;
+    t->feeds.fresh_reads = 0;
     if (link_is_up(t->link)) {
-        sweep_some(t, (t->feeds.len + sweep_s - 1) / sweep_s);
+        sweep_some(t, (t->by_id.len + sweep_s - 1) / sweep_s);
         if (++t->tick_count % CLOCK_EVERY_TICKS == 0)
             ask_time(t);
     }
@@ -1343,7 +829,7 @@ static void tail_free(struct tail *t)
 {
     mailbox_done(&t->mailbox);
     forget_asks(t);
-    LIST_EACH (node, &t->sweep) {
+    LIST_EACH (node, &t->feeds.sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
         ring_fail(&f->ring, WS_CLOSE_GOING_AWAY, "the broker ends");
         feed_drop(f);
@@ -1353,9 +839,9 @@ static void tail_free(struct tail *t)
     if (t->link)
         link_free(t->link);
     loop_done(&t->loop);
-    table_done(&t->feeds);
-    rings_done(&t->rings);
-    buffer_free(&t->scratch);
+    table_done(&t->by_id);
+    rings_done(&t->feeds.rings);
+    feeds_done(&t->feeds);
     free(t->asks);
     free(t);
 }
@@ -1364,11 +850,10 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
 {
     struct tail *t = must_alloc(sizeof(*t));
     *t = (struct tail){ .config = config, .pulse = pulse };
-    table_init(&t->feeds);
-    list_init(&t->dirty);
-    list_init(&t->changed);
-    list_init(&t->sweep);
-    list_init(&t->warm);
+    t->feeds =
+        (struct feeds){ .config = config, .pulse = pulse, .loop = &t->loop, .stats = &t->stats };
+    feeds_init(&t->feeds);
+    table_init(&t->by_id);
     deadline_init(&t->tick);
     deadline_init(&t->poll);
     deadline_init(&t->retry);
@@ -1383,7 +868,7 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
     init_queue(t, &t->ticks, TICK_MS, tick_due);
     init_queue(t, &t->polls, config->poll_ms, poll_due);
     init_queue(t, &t->retries, RETRY_MS, retry_due);
-    rings_init(&t->rings, config, &t->stats, &t->loop);
+    rings_init(&t->feeds.rings, config, &t->stats, &t->loop);
     init_queue(t, &t->lingers, ring_ms, linger_due);
     init_queue(t, &t->rechecks, HOT_RECHECK_MS, recheck_due);
 

@@ -1,12 +1,9 @@
 // The thread that follows streams in Redis: one link, however many streams, and a
 // hotline for the few that change now.
 //
-// Redis says what changed (CLIENT TRACKING); what changed is dirty; dirty streams
-// are read, each with one `XRANGE key last + COUNT n`. The range is inclusive on
-// purpose: the event that we have must come back first. When it does, nothing was
-// lost between it and the next; when it does not, the stream was trimmed, deleted
-// or went back, and a second look (XINFO STREAM and XRANGE in one MULTI) says
-// which. One check finds every kind of loss, and a read arms the next invalidation.
+// Redis says what changed (CLIENT TRACKING); what changed is dirty; dirty streams are
+// read, pipelined, and what an answer says is the feed's to know (feed.h). A read arms
+// the next invalidation. Besides, each stream is read now and then, as a net.
 //
 // A tail is made and freed by the broker's thread; in between it runs on its own
 // and takes letters.
