@@ -75,8 +75,8 @@ void inflater_free(struct inflater *i)
 }
 
 // Feeds one piece. False when it is no deflate data, or more than `most` in all.
-static enum inflate_result feed(struct inflater *i, struct view piece, size_t most,
-                                struct buffer *out)
+static enum inflate_result inflate_piece(struct inflater *i, struct view piece, size_t most,
+                                         struct buffer *out)
 {
     set_input(&i->z, piece);
     while (i->z.avail_in > 0) {
@@ -103,9 +103,9 @@ enum inflate_result inflater_run(struct inflater *i, struct view packed, size_t 
     static const char tail[TAIL_LEN] = { 0, 0, (char)0xff, (char)0xff };
     CHECK(inflateReset(&i->z) == Z_OK);
     size_t most = out->len + max_bytes;
-    enum inflate_result result = feed(i, packed, most, out);
+    enum inflate_result result = inflate_piece(i, packed, most, out);
     if (result == INFLATE_OK)
-        result = feed(i, (struct view){ tail, TAIL_LEN }, most, out);
+        result = inflate_piece(i, (struct view){ tail, TAIL_LEN }, most, out);
     return result;
 }
 

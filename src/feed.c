@@ -169,7 +169,7 @@ static void note_fresh(struct feed *f)
     all->fresh_reads++;
 }
 
-struct taken {
+struct intake {
     size_t entries; // how many the reply had
     size_t fresh;   // how many of them lay behind `last`
     bool is_full;   // there may be more behind them
@@ -182,10 +182,10 @@ static size_t page_for(size_t entry_bytes)
 }
 
 // Takes the entries of a range that lie behind f->ring.last.
-static struct taken take_entries(struct feed *f, const struct read *read, struct resp_reader *r,
-                                 const struct resp_node *entries)
+static struct intake take_entries(struct feed *f, const struct feed_read *read,
+                                  struct resp_reader *r, const struct resp_node *entries)
 {
-    struct taken taken = { .is_full = entries->count >= read->page };
+    struct intake taken = { .is_full = entries->count >= read->page };
     struct resp_node entry, id_node, fields;
     const char *begun = r->at;
     for (size_t i = 0; i < entries->count; i++) {
@@ -228,7 +228,7 @@ static void caught_up(struct feed *f)
     feed_mark_changed(f);
 }
 
-static void finish_read(struct feed *f, struct taken taken)
+static void finish_read(struct feed *f, struct intake taken)
 {
     if (taken.is_full)
         feed_mark_dirty(f); // there is more
@@ -427,7 +427,7 @@ void feed_take_range(struct feed *f, struct resp_reader *r, const struct resp_no
         f->check = true;
         feed_mark_dirty(f);
     } else {
-        struct taken taken = take_entries(f, &f->read, r, entries);
+        struct intake taken = take_entries(f, &f->read, r, entries);
         if (is_new) // at once, where XINFO is refused
             set_floor(f, &(struct stream_info){ 0 });
         f->placed = true;
@@ -436,11 +436,25 @@ void feed_take_range(struct feed *f, struct resp_reader *r, const struct resp_no
     }
 }
 
+// Where there was nothing, more was added than there is. But in a snapshot from before
+// a deletion that tells of long ago: if it begins with what we had, all behind it is there.
+static void lost_at_the_start(struct feed *f, const struct stream_info *info)
+{
+    bool comes_back = !eventid_is_none(f->sift);
+    if (!f->placed || !eventid_is_none(f->ring.last) || !f->added_known || !info->added_known ||
+        info->added <= f->added + info->length)
+        return;
+    if (comes_back && info->has_entries && eventid_cmp(info->first, f->sift) <= 0)
+        return;
+    int64_t missed = (int64_t)(info->added - f->added - info->length);
+    trimmed(f, info, comes_back ? MISSED_UNKNOWN : missed);
+}
+
 void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_info *info,
                      const struct resp_node *entries)
 {
     enum place place = f->placed ? find_place(f, *r, entries) : HERE;
-    struct taken taken;
+    struct intake taken;
     f->check = false;
     if (!info->known) { // XINFO itself was refused
         f->all->cannot_check = true;
@@ -453,9 +467,7 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
     }
     if (place == GONE && !explain_loss(f, info))
         return;
-    if (f->placed && eventid_is_none(f->ring.last) && f->added_known && info->added_known &&
-        info->added > f->added + info->length)
-        trimmed(f, info, (int64_t)(info->added - f->added - info->length));
+    lost_at_the_start(f, info);
     taken = take_entries(f, &f->read, r, entries);
     if (!f->placed)
         set_floor(f, info);
@@ -472,12 +484,12 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
     finish_read(f, taken);
 }
 
-bool feed_is_outrun(const struct feed *f, const struct read *read)
+bool feed_is_outrun(const struct feed *f, const struct feed_read *read)
 {
     return f->placed && eventid_cmp(read->from, f->ring.last) != 0;
 }
 
-void feed_take_beside(struct feed *f, const struct read *read, struct resp_reader *r,
+void feed_take_beside(struct feed *f, const struct feed_read *read, struct resp_reader *r,
                       const struct resp_node *entries)
 {
     if (entries->type != RESP_ARRAY || feed_is_outrun(f, read) || f->unsure || f->check ||
@@ -485,7 +497,7 @@ void feed_take_beside(struct feed *f, const struct read *read, struct resp_reade
         feed_mark_dirty(f);
         return;
     }
-    struct taken taken = take_entries(f, read, r, entries);
+    struct intake taken = take_entries(f, read, r, entries);
     f->added += taken.fresh;
     stats_add(&f->all->stats->hotline_reads, taken.fresh > 0);
     if (taken.is_full)

@@ -42,7 +42,7 @@ struct feeds {
 };
 
 // What a read was when it was sent: the answer is understood by that.
-struct read {
+struct feed_read {
     struct eventid from;
     size_t page; // entries that were asked for
 };
@@ -70,7 +70,7 @@ struct feed {
     bool asked; // `read` is unanswered
     bool dead;  // to be freed when it is answered
     bool hot;   // waited for on the hotline
-    struct read read;
+    struct feed_read read;
     uint64_t asked_epoch;
     struct deadline linger;  // armed while nobody listens
     struct deadline recheck; // while it is hot and Redis said that it changed
@@ -124,7 +124,7 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
                      const struct resp_node *entries);
 // The same to a read beside it. What is not plainly "what we had, and then this" is not
 // taken, and the feed is dirty.
-void feed_take_beside(struct feed *f, const struct read *read, struct resp_reader *r,
+void feed_take_beside(struct feed *f, const struct feed_read *read, struct resp_reader *r,
                       const struct resp_node *entries);
 // It was asked for from a place where we are no more: another answer was quicker.
-bool feed_is_outrun(const struct feed *f, const struct read *read);
+bool feed_is_outrun(const struct feed *f, const struct feed_read *read);

@@ -35,7 +35,7 @@ struct ask {
 // A stream that is waited for on the hotline.
 struct hot {
     struct feed *feed; // NULL: dropped meanwhile
-    struct read read;
+    struct feed_read read;
 };
 
 struct tail {
@@ -108,7 +108,7 @@ static void command(struct tail *t, size_t argc, const struct view *argv, enum a
 }
 
 // Entries from an id on: where we are, or for a new feed the start of the window.
-static void send_range(struct feed *f, const struct read *read, enum ask_kind kind)
+static void send_range(struct feed *f, const struct feed_read *read, enum ask_kind kind)
 {
     char start[EVENTID_MAX + 1], count[24];
     size_t start_len = eventid_format(read->from, start);
@@ -134,7 +134,7 @@ static void send_read(struct feed *f)
     struct tail *t = tail_of(f);
     int64_t from_ms = feeds_redis_now_ms(&t->feeds) - t->config->ring_seconds * MS_PER_S;
     struct eventid window = { .ms = (uint64_t)from_ms };
-    f->read = (struct read){ .from = f->placed ? f->ring.last : window, .page = f->page };
+    f->read = (struct feed_read){ .from = f->placed ? f->ring.last : window, .page = f->page };
     f->asked_epoch = pulse_epoch(t->pulse);
 
     if (t->feeds.cannot_check)

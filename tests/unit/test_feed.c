@@ -104,7 +104,8 @@ static struct eventid id_of(uint64_t ms)
 // As the tail would ask: from where we are, so much.
 static void ask(size_t page)
 {
-    feed->read = (struct read){ .from = feed->placed ? feed->ring.last : id_of(1), .page = page };
+    feed->read =
+        (struct feed_read){ .from = feed->placed ? feed->ring.last : id_of(1), .page = page };
     list_remove(&feed->in_dirty);
 }
 
@@ -159,7 +160,7 @@ static void beside(const char *words, struct eventid from)
     struct buffer reply = entries_of(words);
     struct resp_reader r = resp_open(buffer_view(&reply));
     struct resp_node node;
-    const struct read read = { .from = from, .page = 100 };
+    const struct feed_read read = { .from = from, .page = 100 };
     list_remove(&feed->in_dirty);
     assert_true(resp_next(&r, &node));
     feed_take_beside(feed, &read, &r, &node);
@@ -377,9 +378,40 @@ static void nor_behind_a_flush(void **state)
     (void)state;
     check("10 20", has(10, 20, 2, 2));
     check("", nothing());
+    check("", nothing()); // it is known to have had none
     feed_doubt(feed);
     check("10 20 40", has(10, 40, 3, 3)); // a snapshot of before
     assert_told("10 20 reset:? 40");
+}
+
+static void nor_is_what_the_snapshot_lacked_missed(void **state)
+{
+    (void)state;
+    check("10 20", has(10, 20, 2, 2));
+    check("", nothing());
+    check("", nothing()); // it is known to have had none
+    feed_doubt(feed);
+    check("20 40", has(20, 40, 2, 3)); // 10 was trimmed long ago
+    assert_told("10 20 reset:? 40");
+}
+
+static void but_what_was_trimmed_since_may_be(void **state)
+{
+    (void)state;
+    check("10 20", has(10, 20, 2, 2));
+    check("", nothing());
+    check("", nothing()); // it is known to have had none
+    feed_doubt(feed);
+    check("40", has(40, 40, 1, 4)); // 30 was, perhaps
+    assert_told("10 20 reset:? trimmed:? 40");
+}
+
+static void trimmed_before_the_first_read_of_a_new_stream(void **state)
+{
+    (void)state;
+    check("", nothing());
+    check("30", has(30, 30, 1, 3));
+    assert_told("trimmed:2 30");
 }
 
 // ---- where XINFO is refused -------------------------------------------------
@@ -433,7 +465,7 @@ static void an_answer_may_be_outrun(void **state)
     check("10 20", has(10, 20, 2, 2));
     ask(100);
     assert_false(feed_is_outrun(feed, &feed->read));
-    const struct read read = feed->read;
+    const struct feed_read read = feed->read;
     beside("20 30", id_of(20));
     assert_true(feed_is_outrun(feed, &read));
 }
@@ -476,6 +508,9 @@ int main(void)
         TEST(made_anew_with_the_same_id),
         TEST(what_we_had_does_not_come_again),
         TEST(nor_behind_a_flush),
+        TEST(nor_is_what_the_snapshot_lacked_missed),
+        TEST(but_what_was_trimmed_since_may_be),
+        TEST(trimmed_before_the_first_read_of_a_new_stream),
         TEST(losses_are_explained_without),
         TEST(beside_takes_what_is_plain),
         TEST(beside_leaves_the_rest),
