@@ -214,6 +214,54 @@ def test_a_raw_client_may_not_miss_what_another_had():
     assert judge(trimmed(), live(), *raw(0, 1, 2, 6, 7), tells=False, others=[had]) == ["hole"]
 
 
+def test_a_run_that_nobody_saw_is_excused_for_who_came_after_it_began():
+    """#0 to #2, deleted; #3, deleted before it was read; #4 and #5."""
+    stream = given(3)
+    stream.reset(2.5)
+    given(1, stream)
+    stream.reset(3.5)
+    given(2, stream)
+    is_live = live(2.8), Live(2.9, None)
+    assert judge(stream, *is_live, *events(4, 5)) == []
+    seen = Record("other", "s", True, [*is_live, *events(3, 4, 5)])
+    assert judge(stream, *is_live, *events(4, 5), others=[seen]) == ["hole"]
+
+
+def test_what_a_snapshot_lost_before_it_was_read_is_excused():
+    stream = given(3)
+    stream.save()
+    given(1, stream)
+    stream.throw_back(3.5)
+    given(2, stream)
+    is_live = live(), Live(-0.5, None)
+    assert judge(stream, *is_live, *events(0, 1, 2, 4, 5)) == []
+    seen = Record("other", "s", True, [*is_live, *events(0, 1, 2, 3, 4, 5)])
+    assert judge(stream, *is_live, *events(0, 1, 2, 4, 5), others=[seen]) == ["hole"]
+
+
+def test_a_reset_that_is_told_covers_what_left_before_it_and_no_more():
+    """Told of a reset, the client gets what a snapshot still has; what was lost stays lost."""
+    stream = given(3)
+    stream.save()
+    given(2, stream)
+    stream.throw_back(4.5)
+    given(2, stream)
+    reset = gap(4, 1, "reset", t=20)
+    had = live(), *[event(at, t=at) for at in range(4)], event(4, t=4.4)
+    assert judge(stream, *had, reset, *events(1, 2, 5, 6)) == []
+    assert judge(stream, *had, reset, *events(1, 2, 6)) == ["hole"]
+
+
+def test_an_entry_that_a_snapshot_brings_back_was_gone_meanwhile():
+    stream = given(3)
+    stream.save()
+    stream.trim(2.5, 0)
+    given(1, stream)
+    stream.throw_back(3.5)
+    assert [e.removed for e in stream.entries] == [2.5, 2.5, 2.5, 3.5]
+    assert [e.at for e in stream.present] == [0, 1, 2]
+
+
 # --- the worlds --------------------------------------------------------------------
 
 
