@@ -7,7 +7,7 @@ import time
 from harness import receive, seconds
 from told import told
 
-FLUSH_S = 0.4
+FLUSH_S = 1.0
 
 
 async def arrivals(ws, count):
@@ -19,7 +19,7 @@ async def test_the_first_comes_at_once_and_the_rest_together(start, stream):
     redis = start.redis()
     broker = start.broker(redis, BOND_FLUSH_MS=int(FLUSH_S * 1000))
     async with broker.connect(stream) as ws:
-        for n in range(3):
+        for n in range(2):
             began = time.monotonic()
             redis.publish(stream, f"{n} first")
             [(event, first)] = await arrivals(ws, 1)
@@ -31,9 +31,9 @@ async def test_the_first_comes_at_once_and_the_rest_together(start, stream):
                 await asyncio.sleep(0.005)
             got = await arrivals(ws, 10)
             assert [event for event, _ in got] == rest
-            assert got[0][1] - first > FLUSH_S * 0.8
+            assert got[0][1] - first > FLUSH_S * 0.6
             assert got[-1][1] - got[0][1] < FLUSH_S / 2, "they did not come together"
-            await asyncio.sleep(FLUSH_S * 1.5)
+            await asyncio.sleep(FLUSH_S * 1.2)
 
 
 async def test_without_it_nothing_waits(start, stream):

@@ -201,11 +201,13 @@ async def test_redis_refuses_it(start, stream, refused):
     redis.client.execute_command(f"ACL SETUSER limited on >pw ~* &* +@all {refused}")
     broker = start.broker(f"redis://limited:pw@127.0.0.1:{redis.port}/0")
     async with broker.connect(stream) as ws:
+        took = []
         for i in range(100):
             began = time.monotonic()
             redis.publish(stream, str(i))
             assert await receive(ws, 1) == [str(i)]
-            assert i < 10 or time.monotonic() - began < seconds(0.09), "it waited for a recheck"
+            took.append(time.monotonic() - began)
+        assert sorted(took)[90] < seconds(0.09), f"they waited for a recheck: {took}"
     tries = redis.client.info("commandstats").get("cmdstat_xread", {}).get("rejected_calls", 0)
     assert tries <= 2, "it asks again and again"
 
