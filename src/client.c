@@ -239,7 +239,7 @@ static void tell_live(struct client *c)
     const struct stream *s = c->stream;
     struct buffer *text = empty_text(c);
     struct eventid last = seek_event_id_before(&s->log, c->cursor.seq);
-    if (last.ms == 0 && last.seq == 0)
+    if (eventid_is_none(last))
         last = s->last;
     notice_live(text, stream_id(s), last);
     if (is_sse(c)) { // who reconnects before the first event resumes from here
@@ -297,7 +297,7 @@ static struct eventid last_id_sent(const struct client *c)
     if (c->waiting)
         return (struct eventid){ 0 };
     struct eventid last = seek_event_id_before(&s->log, c->cursor.seq);
-    return last.ms || last.seq ? last : s->floor.id;
+    return eventid_is_none(last) ? s->floor.id : last;
 }
 
 static void add_goodbye(struct client *c, int code, struct view reason, int64_t wait_ms)
@@ -355,6 +355,17 @@ static void close_for_drain(struct client *c)
     close_open(c, WS_CLOSE_GOING_AWAY, view_of(reason), wait_ms, "drain");
 }
 
+static void close_behind(struct client *c, const struct gap *gap)
+{
+    char after[EVENTID_MAX + 1], missed[24] = "some", reason[WS_REASON_MAX + 1];
+    eventid_format(gap->after, after);
+    if (gap->missed != MISSED_UNKNOWN)
+        snprintf(missed, sizeof(missed), "%lld", (long long)gap->missed);
+    snprintf(reason, sizeof(reason), "fell behind: last id %s, %s events missed", after, missed);
+    stats_add(&c->all->stats->fell_behind, 1);
+    close_with(c, WS_CLOSE_BEHIND, view_of(reason), "fell behind");
+}
+
 // The client has not had what is leaving the ring. slow=skip goes on behind it.
 static void fall_behind(struct client *c, uint64_t first_seq)
 {
@@ -379,12 +390,7 @@ static void fall_behind(struct client *c, uint64_t first_seq)
         c->cursor = (struct cursor){ .seq = first_seq };
         return;
     }
-    char after[EVENTID_MAX + 1], reason[WS_REASON_MAX + 1];
-    eventid_format(gap.after, after);
-    snprintf(reason, sizeof(reason), "fell behind: last id %s, %lld events missed", after,
-             (long long)gap.missed);
-    stats_add(&stats->fell_behind, 1);
-    close_with(c, WS_CLOSE_BEHIND, view_of(reason), "fell behind");
+    close_behind(c, &gap);
 }
 
 // ---- sending --------------------------------------------------------------------
@@ -646,18 +652,6 @@ static bool begins_behind(const struct client *c, struct gap *gap)
         seek_start(&s->log, &s->floor, s->last, &since, window_start_ms(c->all));
     *gap = place.gap;
     return place.has_gap;
-}
-
-static void close_behind(struct client *c, const struct gap *gap)
-{
-    char reason[WS_REASON_MAX + 1];
-    if (gap->missed == MISSED_UNKNOWN)
-        snprintf(reason, sizeof(reason), "fell behind: last id 0-0, some events missed");
-    else
-        snprintf(reason, sizeof(reason), "fell behind: last id 0-0, %lld events missed",
-                 (long long)gap->missed);
-    stats_add(&c->all->stats->fell_behind, 1);
-    close_with(c, WS_CLOSE_BEHIND, view_of(reason), "fell behind");
 }
 
 static void set_cursor(struct client *c)

@@ -98,8 +98,8 @@ static void append_gap(struct feed *f, enum gap_reason reason, struct eventid be
         .reason = reason, .after = f->ring.last, .before = before, .missed = missed
     };
     // As late as the newest that is missing, so that who asks from then on is told.
-    bool known = before.ms || before.seq;
-    ring_append_gap(&f->ring, &gap, known ? event_time(f, before) : feeds_redis_now_ms(f->all));
+    int64_t time_ms = eventid_is_none(before) ? feeds_redis_now_ms(f->all) : event_time(f, before);
+    ring_append_gap(&f->ring, &gap, time_ms);
     feed_mark_changed(f);
 }
 
@@ -363,7 +363,7 @@ static enum place find_place(const struct feed *f, struct resp_reader r,
 {
     struct resp_node entry, id_node, fields;
     struct eventid id;
-    if (f->ring.last.ms == 0 && f->ring.last.seq == 0)
+    if (eventid_is_none(f->ring.last))
         return HERE;
     if (entries->count == 0 || !resp_next(&r, &entry) || entry.count != 2 ||
         !resp_next(&r, &id_node) || !eventid_parse(id_node.text, &id) ||
@@ -415,8 +415,17 @@ static bool explain_blindly(struct feed *f, const struct resp_node *entries)
     return false;
 }
 
+bool feed_is_outrun(const struct feed *f, const struct feed_read *read)
+{
+    return f->placed && eventid_cmp(read->from, f->ring.last) != 0;
+}
+
 void feed_take_range(struct feed *f, struct resp_reader *r, const struct resp_node *entries)
 {
+    if (feed_is_outrun(f, &f->read)) {
+        feed_mark_dirty(f);
+        return;
+    }
     enum place place = f->placed ? find_place(f, *r, entries) : HERE;
     bool is_new = !f->placed;
     if (place == GONE && f->all->cannot_check && !explain_blindly(f, entries))
@@ -453,8 +462,11 @@ static void lost_at_the_start(struct feed *f, const struct stream_info *info)
 void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_info *info,
                      const struct resp_node *entries)
 {
+    if (feed_is_outrun(f, &f->read)) {
+        feed_mark_dirty(f);
+        return;
+    }
     enum place place = f->placed ? find_place(f, *r, entries) : HERE;
-    struct intake taken;
     f->check = false;
     if (!info->known) { // XINFO itself was refused
         f->all->cannot_check = true;
@@ -468,7 +480,7 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
     if (place == GONE && !explain_loss(f, info))
         return;
     lost_at_the_start(f, info);
-    taken = take_entries(f, &f->read, r, entries);
+    struct intake taken = take_entries(f, &f->read, r, entries);
     if (!f->placed)
         set_floor(f, info);
     f->placed = true;
@@ -482,11 +494,6 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
     f->added_known = at_end && (info->added_known || !info->exists);
     f->check = !at_end && info->added_known;
     finish_read(f, taken);
-}
-
-bool feed_is_outrun(const struct feed *f, const struct feed_read *read)
-{
-    return f->placed && eventid_cmp(read->from, f->ring.last) != 0;
 }
 
 void feed_take_beside(struct feed *f, const struct feed_read *read, struct resp_reader *r,

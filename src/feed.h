@@ -126,5 +126,6 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
 // taken, and the feed is dirty.
 void feed_take_beside(struct feed *f, const struct feed_read *read, struct resp_reader *r,
                       const struct resp_node *entries);
-// It was asked for from a place where we are no more: another answer was quicker.
+// It was asked for from a place where we are no more: another answer was quicker. Then
+// nothing of it is taken, and the feed is dirty.
 bool feed_is_outrun(const struct feed *f, const struct feed_read *read);

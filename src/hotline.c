@@ -146,16 +146,6 @@ bool hotline_is_free(struct hotline *h, struct view server_id)
     return false;
 }
 
-static void send_range(struct hotline *h, const struct hotline_wait *wait)
-{
-    char from[EVENTID_MAX + 1], count[24];
-    size_t from_len = eventid_format(wait->from, from);
-    size_t count_len = (size_t)snprintf(count, sizeof(count), "%zu", wait->count);
-    const struct view argv[] = { VIEW("XRANGE"), wait->key,     { from, from_len },
-                                 VIEW("+"),      VIEW("COUNT"), { count, count_len } };
-    link_command(h->link, ARRAY_LEN(argv), argv);
-}
-
 static void send_xread(struct hotline *h, const struct hotline_wait *waits, size_t count)
 {
     char block[24], ids[HOTLINE_WAITS_MAX][EVENTID_MAX + 1];
@@ -176,7 +166,7 @@ void hotline_wait(struct hotline *h, const struct hotline_wait *waits, size_t co
     CHECK(count > 0 && count <= HOTLINE_WAITS_MAX && !hotline_is_waiting(h));
     send_xread(h, waits, count);
     for (size_t i = 0; i < count; i++)
-        send_range(h, &waits[i]);
+        link_xrange(h->link, waits[i].key, waits[i].from, waits[i].count);
     h->is_blocked = true;
     h->asked = count;
     h->answered = 0;

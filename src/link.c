@@ -923,6 +923,16 @@ void link_command(struct link *l, size_t argc, const struct view *argv)
     ask(l, ASK_CALLER, argc, argv);
 }
 
+void link_xrange(struct link *l, struct view key, struct eventid from, size_t count)
+{
+    char start[EVENTID_MAX + 1], most[24];
+    size_t start_len = eventid_format(from, start);
+    size_t most_len = (size_t)snprintf(most, sizeof(most), "%zu", count);
+    const struct view argv[] = { VIEW("XRANGE"), key,           { start, start_len },
+                                 VIEW("+"),      VIEW("COUNT"), { most, most_len } };
+    link_command(l, ARRAY_LEN(argv), argv);
+}
+
 void link_flush(struct link *l)
 {
     if (l->state != UP || l->cut_due || l->written == l->output.len)

@@ -12,6 +12,7 @@
 // The process must ignore SIGPIPE: OpenSSL writes to sockets that may be gone.
 #pragma once
 
+#include "eventid.h"
 #include "loop.h"
 #include "redis_url.h"
 
@@ -55,6 +56,8 @@ void link_start(struct link *l); // connect as soon as the loop runs
 // link_flush: a turn's commands leave in one write. PINGs of the link's own are
 // answered within.
 void link_command(struct link *l, size_t argc, const struct view *argv);
+// XRANGE key from + COUNT count: `from` itself comes first, if it is still there.
+void link_xrange(struct link *l, struct view key, struct eventid from, size_t count);
 void link_flush(struct link *l); // once a turn, before sleep
 
 // Cuts the connection, if there is one, and connects again after the backoff: for

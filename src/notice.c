@@ -12,7 +12,7 @@ const char *gap_reason_name(enum gap_reason reason)
 
 void notice_add_id(struct buffer *out, struct eventid id)
 {
-    if (id.ms == 0 && id.seq == 0)
+    if (eventid_is_none(id))
         buffer_add_view(out, VIEW("null"));
     else
         buffer_printf(out, "\"%" PRIu64 "-%" PRIu64 "\"", id.ms, id.seq);

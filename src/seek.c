@@ -44,7 +44,7 @@ static uint64_t newest_event(const struct log *l, uint64_t end)
 // Was there, below all that the log holds, something that was asked for?
 static bool floor_is_asked_for(const struct floor *floor, const struct start *start)
 {
-    if (floor->id.ms == 0 && floor->id.seq == 0)
+    if (eventid_is_none(floor->id))
         return false;
     switch (start->kind) {
     case START_LIVE:

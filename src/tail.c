@@ -107,15 +107,11 @@ static void command(struct tail *t, size_t argc, const struct view *argv, enum a
     ask(t, kind, kind == ASK_NOTHING ? NULL : f);
 }
 
-// Entries from an id on: where we are, or for a new feed the start of the window.
-static void send_range(struct feed *f, const struct feed_read *read, enum ask_kind kind)
+static void send_range(struct feed *f, enum ask_kind kind)
 {
-    char start[EVENTID_MAX + 1], count[24];
-    size_t start_len = eventid_format(read->from, start);
-    size_t count_len = (size_t)snprintf(count, sizeof(count), "%zu", read->page);
-    const struct view argv[] = { VIEW("XRANGE"), feed_key(f),   { start, start_len },
-                                 VIEW("+"),      VIEW("COUNT"), { count, count_len } };
-    command(tail_of(f), ARRAY_LEN(argv), argv, kind, f);
+    struct tail *t = tail_of(f);
+    link_xrange(t->link, feed_key(f), f->read.from, f->read.page);
+    ask(t, kind, kind == ASK_NOTHING ? NULL : f);
 }
 
 // The newest entry before the window: for from=last in a quiet stream, and so that
@@ -147,13 +143,13 @@ static void send_read(struct feed *f)
         command(t, ARRAY_LEN(info), info, ASK_NOTHING, NULL);
         if (!f->placed)
             send_older(f, window, ASK_NOTHING);
-        send_range(f, &f->read, ASK_NOTHING);
+        send_range(f, ASK_NOTHING);
         command(t, 1, &VIEW("EXEC"), ASK_CHECK, f);
         stats_add(&t->stats.redis_checks, 1);
     } else {
         if (!f->placed)
             send_older(f, window, ASK_OLDER);
-        send_range(f, &f->read, ASK_RANGE);
+        send_range(f, ASK_RANGE);
         stats_add(&t->stats.redis_reads, 1);
     }
     f->asked = true;
@@ -269,10 +265,7 @@ static void answer_range(struct feed *f, struct view reply)
         return;
     }
     tail_of(f)->troubled = false;
-    if (feed_is_outrun(f, &f->read))
-        feed_mark_dirty(f);
-    else
-        feed_take_range(f, &r, &node);
+    feed_take_range(f, &r, &node);
 }
 
 static void answer_check(struct feed *f, struct view reply)
@@ -317,10 +310,7 @@ static void answer_check(struct feed *f, struct view reply)
         return;
     }
     t->troubled = false;
-    if (feed_is_outrun(f, &f->read))
-        feed_mark_dirty(f);
-    else
-        feed_take_check(f, &r, &info, &node);
+    feed_take_check(f, &r, &info, &node);
 }
 
 static void answer_older(struct feed *f, struct view reply)
