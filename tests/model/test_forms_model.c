@@ -7,16 +7,14 @@
 //
 //   BOND_MODEL_STEPS  how many steps (200000)     BOND_MODEL_SEED  play one again
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "decode.h"
+#include "life.h"
 #include "ring.h"
 #include "say.h"
 #include "seek.h"
@@ -29,40 +27,6 @@
 #define FOLLOWS_MAX 400 // subscriptions in a world, all in all
 #define PIECES_MAX 5
 #define RING_SECONDS 10
-
-static uint64_t seed, chance;
-static unsigned long long step;
-
-#define EXPECT(cond) ((cond) ? (void)0 : broken(#cond, __LINE__))
-
-static void broken(const char *cond, int line)
-{
-    fail_msg("seed=%llu step=%llu line %d: %s", (unsigned long long)seed, step, line, cond);
-}
-
-static void aborted(int signal_number) // a CHECK in src/
-{
-    (void)signal_number;
-    dprintf(STDERR_FILENO, "seed=%llu step=%llu: stopped\n", (unsigned long long)seed, step);
-}
-
-static uint64_t draw(void) // splitmix64
-{
-    uint64_t z = (chance += 0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
-static size_t below(size_t n)
-{
-    return draw() % n;
-}
-
-static bool one_in(size_t n)
-{
-    return below(n) == 0;
-}
 
 // ---- the model: all that was ever appended, by seq ------------------------------
 
@@ -598,23 +562,10 @@ static void end_world(void)
     EXPECT(segment_bytes_in_use() == 0);
 }
 
-static uint64_t number_from(const char *env, uint64_t otherwise)
-{
-    const char *text = getenv(env);
-    return text && *text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void clients_decode_what_was_appended(void **state)
 {
     (void)state;
-    uint64_t some = 0;
-    CHECK(getrandom(&some, sizeof(some), 0) == sizeof(some));
-    seed = chance = number_from("BOND_MODEL_SEED", some >> 32);
-    uint64_t steps = number_from("BOND_MODEL_STEPS", STEPS);
-    printf("BOND_MODEL_SEED=%llu BOND_MODEL_STEPS=%llu\n", (unsigned long long)seed,
-           (unsigned long long)steps);
-    fflush(stdout);
-    signal(SIGABRT, aborted);
+    uint64_t steps = begin_life(STEPS);
     say_setup(SAY_ERROR, SAY_LOGFMT);
 
     bool resets = one_in(2);
