@@ -271,6 +271,11 @@ class Redis:
             pipe.xadd(f"stream:{stream}", {"data": event}, id=id)
         return [answer.decode() for answer in pipe.execute()]
 
+    def limited(self, rules):
+        """The URL of a user with those ACL rules."""
+        self.client.execute_command(f"ACL SETUSER limited on >pw &* {rules}")
+        return f"redis://limited:pw@127.0.0.1:{self.port}/0"
+
     def delete(self, stream):
         """Behind it ids are new: within the same millisecond Redis would give an old one
         to another event. (test_churn.py does without the wait.)"""

@@ -31,6 +31,17 @@ def has_room(broker, stream, *headers):
     wait_until(lambda: ask(broker, stream, *headers).status == 101, "there is no room")
 
 
+def refuses_more(broker, stream, status, code):
+    """Whatever way a client comes, and says when to come back; a plain request is answered."""
+    for path in (ws_path(stream), sse_path(stream), history_path(stream)):
+        with Wire(broker.port) as wire:
+            wire.send(upgrade_head(path))
+            reply = wire.reply()
+        refusal(reply, status, code)
+        assert retry_after(reply)
+    assert get(broker.port, "/health").status == 200
+
+
 # BOND_MAX_CLIENTS.
 
 
@@ -39,13 +50,7 @@ def test_max_clients(start, stream):
     broker = start.broker(redis, BOND_MAX_CLIENTS=3)
     wait_until(lambda: get(broker.port, "/ready").status == 200, "it is not ready")
     clients = [RawWs(broker, stream) for _ in range(3)]
-    for path in (ws_path(stream), sse_path(stream), history_path(stream)):
-        with Wire(broker.port) as wire:
-            wire.send(upgrade_head(path))
-            reply = wire.reply()
-        refusal(reply, 503, "unavailable")
-        assert retry_after(reply)
-    assert get(broker.port, "/health").status == 200
+    refuses_more(broker, stream, 503, "unavailable")
     assert get(broker.port, "/ready").status == 200
     redis.publish(stream, "those who are in are served")
     for ws in clients:
@@ -98,13 +103,7 @@ def come_in(kind, broker, stream):
 @pytest.mark.parametrize("kind", [RawWs, Sse])
 def test_max_clients_per_ip(two_each, stream, kind):
     with come_in(RawWs, two_each, stream), come_in(Sse, two_each, stream):
-        for path in (ws_path(stream), sse_path(stream), history_path(stream)):
-            with Wire(two_each.port) as wire:
-                wire.send(upgrade_head(path))
-                reply = wire.reply()
-            refusal(reply, 429, "too_many_clients")
-            assert retry_after(reply)
-        assert get(two_each.port, "/health").status == 200
+        refuses_more(two_each, stream, 429, "too_many_clients")
     has_room(two_each, stream)
     with come_in(kind, two_each, stream):
         pass

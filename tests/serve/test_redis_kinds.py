@@ -158,8 +158,7 @@ async def test_tls_survives_a_restart_of_redis(start, stream, certificates):
 async def test_client_is_refused_by_acl(start, stream):
     """No CLIENT TRACKING: the broker looks often instead."""
     redis = start.redis()
-    redis.client.execute_command("ACL SETUSER limited on >pw ~* &* +@all -client")
-    broker = start.broker(f"redis://limited:pw@127.0.0.1:{redis.port}/0")
+    broker = start.broker(redis.limited("~* +@all -client"))
     await delivers(broker, redis, stream)
 
 
@@ -210,15 +209,13 @@ async def test_without_tracking_a_stream_may_go_back(start, stream):
 async def test_another_command_is_refused_by_acl(start, stream, refused):
     """What the broker uses besides XRANGE makes it better; without it, it still delivers."""
     redis = start.redis()
-    redis.client.execute_command(f"ACL SETUSER limited on >pw ~* &* +@all {refused}")
-    broker = start.broker(f"redis://limited:pw@127.0.0.1:{redis.port}/0", ready=False)
+    broker = start.broker(redis.limited(f"~* +@all {refused}"), ready=False)
     await delivers(broker, redis, stream)
 
 
 async def test_a_key_that_the_user_may_not_read(start):
     redis = start.redis()
-    redis.client.execute_command("ACL SETUSER limited on >pw ~stream:public* &* +@all")
-    broker = start.broker(f"redis://limited:pw@127.0.0.1:{redis.port}/0")
+    broker = start.broker(redis.limited("~stream:public* +@all"))
     async with broker.connect("public") as allowed, broker.connect("private") as refused:
         code, reason = await close_of(refused)
         assert code == 1011 and reason
