@@ -427,6 +427,12 @@ static bool source_is_due(const struct client *c)
            (!c->told_stale || (has_log(c) && is_even(c)));
 }
 
+static bool live_is_due(const struct client *c) // the replay is over, and it has not been said
+{
+    const struct extra *x = c->extra;
+    return x && x->replaying && has_log(c) && c->cursor.seq >= x->live_seq && c->cursor.skip == 0;
+}
+
 // Pings, pongs and notices go between frames; a frame under way is finished first,
 // so they are never lost behind a backlog.
 static void queue_control(struct client *c)
@@ -435,9 +441,9 @@ static void queue_control(struct client *c)
         return;
     if (source_is_due(c))
         tell_source(c);
-    struct extra *x = c->extra;
-    if (x && x->replaying && !c->waiting && c->cursor.seq >= x->live_seq && c->cursor.skip == 0)
+    if (live_is_due(c))
         tell_live(c);
+    struct extra *x = c->extra;
     if (x == NULL || (!x->ping && !x->pong.len && !x->notices.len))
         return;
     if (!c->waiting)
@@ -517,9 +523,7 @@ static enum written write_once(struct client *c)
 static void flush(struct client *c)
 {
     enum written written = write_once(c);
-    bool live =
-        c->extra && c->extra->replaying && has_log(c) && c->cursor.seq >= c->extra->live_seq;
-    if (written == WROTE_ALL && has_log(c) && (live || source_is_due(c)))
+    if (written == WROTE_ALL && has_log(c) && (live_is_due(c) || source_is_due(c)))
         written = write_once(c); // `live`, `ok`
     if (written == WROTE_AND_DIED)
         return;
