@@ -60,10 +60,10 @@ LF_fuzz  = -fsanitize=fuzzer,address,undefined
 
 # ---------------------------------------------------------------- what there is
 
-SOURCES := $(wildcard src/*.c)
-UNITS   := $(wildcard tests/unit/test_*.c tests/model/*.c) # each a cmocka program
-FUZZERS := $(wildcard tests/fuzz/*.c)                      # each a libFuzzer harness
-SCRIPTS := $(shell grep -lE '^\#!.*sh' tools/* bench/* .ci/run 2>/dev/null)
+SOURCES := $(wildcard src/*.c src/*/*.c)
+UNITS   := $(wildcard tests/unit/*/test_*.c tests/model/*.c) # each a cmocka program
+FUZZERS := $(wildcard tests/fuzz/*/*.c)                      # each a libFuzzer harness
+SCRIPTS := $(shell grep -lE '^\#!.*/(ba)?sh' tools/* bench/* .ci/run 2>/dev/null)
 
 all: $(BUILD)/bond-broker ## build/bond-broker (the default)
 
@@ -103,13 +103,14 @@ $$(DIR_$1)/model/%: $$(OBJ_$1)/tests/model/%.o $$(DIR_$1)/libbond.a
 compile-$1: $$(DIR_$1)/bond-broker $$(UNITS:tests/%.c=$$(DIR_$1)/%)
 .PHONY: compile-$1
 
--include $$(wildcard $$(OBJ_$1)/src/*.d $$(OBJ_$1)/tests/*/*.d)
+-include $$(wildcard $$(OBJ_$1)/src/*.d $$(OBJ_$1)/src/*/*.d $$(OBJ_$1)/tests/*/*.d $$(OBJ_$1)/tests/*/*/*.d)
 endef
 $(foreach f,$(FLAVOURS),$(eval $(call flavour,$f)))
 
 # The fuzz flavour builds harnesses instead of a broker.
 compile-harnesses: $(FUZZERS:tests/fuzz/%.c=$(DIR_fuzz)/%)
 $(DIR_fuzz)/%: $(OBJ_fuzz)/tests/fuzz/%.o $(DIR_fuzz)/libbond.a
+	@mkdir -p $(@D)
 	@$(CC_fuzz) $(CFLAGS) $(CF_fuzz) $(LDFLAGS) $(LF_fuzz) -o $@ $^ $(LDLIBS)
 
 # ---------------------------------------------------------------- run and test
@@ -156,10 +157,11 @@ bench: ## measure: all scenarios, or SCENARIOS="fanout-1k latency" (bench/README
 
 # ---------------------------------------------------------------- code hygiene
 
-C_FILES = $(wildcard src/*.[ch] tests/*/*.[ch] bench/*.[ch])
+C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] bench/*.[ch])
 
-lint: ## both compilers with -Werror, clang-format, clang-tidy, shellcheck
+lint: ## both compilers with -Werror, the house, clang-format, clang-tidy, shellcheck
 	@tools/deps build test lint
+	tools/check-house
 	@$(MAKE) --no-print-directory CC=gcc BUILD=$(BUILD)/lint/gcc WERROR=1 compile-release
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/lint/clang WERROR=1 compile-release
 	clang-format --dry-run -Werror $(C_FILES)

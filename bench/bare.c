@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "stamp.h"
-#include "ws.h"
+#include "wire/ws.h"
 
 #define BACKLOG 4096
 #define ACCEPTS_AT_ONCE 64

@@ -12,8 +12,8 @@
 #include <zlib.h>
 
 #include "stamp.h"
-#include "token.h"
-#include "ws.h"
+#include "wire/token.h"
+#include "wire/ws.h"
 
 #define READ_MAX (256 * KIB) // at once: one call takes what a storm has piled up
 #define FRAME_MAX (1 * MIB)

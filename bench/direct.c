@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "publisher.h"
-#include "resp.h"
 #include "stamp.h"
+#include "wire/resp.h"
 
 #define READ_MAX (256 * KIB)
 #define ID_MAX 64

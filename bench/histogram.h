@@ -4,7 +4,7 @@
 // counts as that. Plain memory: it may lie where processes share it.
 #pragma once
 
-#include "base.h"
+#include "base/base.h"
 
 #define HISTOGRAM_STEP_BITS 10
 #define HISTOGRAM_VALUE_BITS 37

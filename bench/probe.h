@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-#include "base.h"
+#include "base/base.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define PROBE_PIDS_MAX 16

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "board.h"
-#include "resp.h"
+#include "wire/resp.h"
 
 struct publisher {
     const struct options *o;

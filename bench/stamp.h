@@ -7,7 +7,7 @@
 // The levels look like market data, so that compression has an honest task.
 #pragma once
 
-#include "base.h"
+#include "base/base.h"
 
 #define STAMP_SIZE_MIN 80
 #define STAMP_SIZE_MAX (512 * KIB)

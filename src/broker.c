@@ -7,9 +7,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "net.h"
-#include "tail.h"
-#include "worker.h"
+#include "tail/tail.h"
+#include "worker/listener.h"
+#include "worker/worker.h"
 
 #define WORKERS_MAX 256
 #define DESCRIPTORS_KEPT 32      // for Redis, logs, listeners, and the like

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "broker.h"
-#include "cli.h"
+#include "cli/cli.h"
 
 static int serve(int argc, char **argv)
 {

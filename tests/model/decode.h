@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <zlib.h>
 
-#include "form.h"
+#include "log/form.h"
 
 // One message as it came: a WebSocket text, or a server-sent event.
 struct message {

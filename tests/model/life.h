@@ -6,7 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "base.h"
+#include "base/base.h"
 
 static uint64_t seed, chance;
 static unsigned long long step;

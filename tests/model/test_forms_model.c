@@ -13,11 +13,11 @@
 
 #include <cmocka.h>
 
+#include "base/say.h"
 #include "decode.h"
 #include "life.h"
-#include "ring.h"
-#include "say.h"
-#include "seek.h"
+#include "tail/ring.h"
+#include "worker/seek.h"
 
 #define STEPS 200000
 #define STEPS_IN_A_WORLD 1000

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "life.h"
-#include "log.h"
+#include "log/log.h"
 
 #define STEPS 3000000
 #define STEPS_IN_A_WORLD 1500

@@ -1,0 +1,45 @@
+#include "base/deadline.h"
+
+void deadline_queue_init(struct deadline_queue *q, int64_t after_ms, void (*due)(struct deadline *))
+{
+    list_init(&q->waiting);
+    list_init(&q->of_loop);
+    q->after_ms = after_ms;
+    q->due = due;
+}
+
+void deadline_init(struct deadline *d)
+{
+    list_init(&d->node);
+    d->due_ms = 0;
+}
+
+void deadline_arm(struct deadline_queue *q, struct deadline *d, int64_t now_ms)
+{
+    d->due_ms = now_ms + q->after_ms;
+    list_move(&q->waiting, &d->node);
+}
+
+void deadline_cancel(struct deadline *d)
+{
+    list_remove(&d->node);
+}
+
+bool deadline_armed(const struct deadline *d)
+{
+    return !list_empty(&d->node);
+}
+
+int64_t deadline_queue_next(const struct deadline_queue *q)
+{
+    if (list_empty(&q->waiting))
+        return INT64_MAX;
+    return LIST_ITEM(q->waiting.next, struct deadline, node)->due_ms;
+}
+
+// What re-arms itself goes behind `now`, so this ends; a queue of 0 ms may not.
+void deadline_queue_run(struct deadline_queue *q, int64_t now_ms)
+{
+    while (deadline_queue_next(q) <= now_ms)
+        q->due(LIST_ITEM(list_pop(&q->waiting), struct deadline, node));
+}

@@ -1,0 +1,310 @@
+#include "shared/config.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
+
+enum kind { TEXT, INTEGER };
+
+struct setting {
+    const char *env;
+    enum kind kind;
+    size_t offset;
+    const char *initial;
+    int64_t least, most; // of an INTEGER
+    const char *about;
+};
+
+#define FIELD(name) offsetof(struct config, name)
+#define TEXT_AT(c, offset) ((char **)(void *)((char *)(c) + (offset)))
+#define INT_AT(c, offset) ((int64_t *)(void *)((char *)(c) + (offset)))
+#define DAY_S (24 * 3600)
+#define MEMORY_BYTES_MIN INT64_C(262144)
+
+// clang-format off
+static const struct setting settings[] = {
+    { "REDIS_URL", TEXT, FIELD(redis_url_text), "redis://localhost:6379", 0, 0,
+      "where Redis is: redis://, rediss:// (TLS) or unix://, with user, password, database" },
+    { "BOND_SECRET", TEXT, FIELD(secret), CONFIG_DEFAULT_SECRET, 0, 0,
+      "the key that tokens are signed with, the same as the API's" },
+    { "BOND_SECRET_PREVIOUS", TEXT, FIELD(secret_previous), "", 0, 0,
+      "a key that is accepted as well, while tokens are being rotated" },
+    { "BOND_EXPIRE_LIVE", INTEGER, FIELD(expire_live), "0", 0, 1,
+      "1: a connection ends (4001) when its token does; 0: tokens count at the handshake only" },
+    { "BOND_ALLOWED_ORIGINS", TEXT, FIELD(allowed_origins), "", 0, 0,
+      "origins whose pages may connect, separated by commas; empty or *: all" },
+    { "BOND_HOST", TEXT, FIELD(host), "0.0.0.0", 0, 0,
+      "the address to listen on; :: for IPv6 and IPv4" },
+    { "BOND_PORT", INTEGER, FIELD(port), "8080", 0, 65535,
+      "the port to listen on; goes before PORT, which hosts such as Railway set" },
+    { "BOND_WORKERS", INTEGER, FIELD(workers), "0", 0, 256,
+      "threads that serve clients; 0: one for each processor available" },
+    { "BOND_RING_SECONDS", INTEGER, FIELD(ring_seconds), "60", 1, DAY_S,
+      "how far back a client may replay, in seconds" },
+    { "BOND_RING_BYTES", INTEGER, FIELD(ring_bytes), "16777216", 65536, INT64_C(1) << 40,
+      "memory of one stream's ring, in bytes; the oldest events leave first" },
+    { "BOND_MEMORY_BYTES", INTEGER, FIELD(memory_bytes), "0", 0, INT64_C(1) << 50,
+      "memory of all rings, in bytes; 0: half of what the process may use" },
+    { "BOND_EVENT_BYTES", INTEGER, FIELD(event_bytes), "4194304", 1024, INT64_C(1) << 29,
+      "the largest event that is delivered, in bytes; larger ones are skipped and logged" },
+    { "BOND_MAX_CLIENTS", INTEGER, FIELD(max_clients), "0", 0, 100000000,
+      "connections at once; 0: as many as the descriptor limit allows" },
+    { "BOND_MAX_CLIENTS_PER_IP", INTEGER, FIELD(max_clients_per_ip), "0", 0, 100000000,
+      "streams that one address may be connected to at once; 0: no limit" },
+    { "BOND_TRUST_PROXY", INTEGER, FIELD(trust_proxy), "0", 0, 16,
+      "proxies in front of the broker: the address is the one that the outermost wrote to X-Forwarded-For" },
+    { "BOND_COMPRESSION", INTEGER, FIELD(compression), "1", 0, 1,
+      "1: permessage-deflate for clients that offer it" },
+    { "BOND_MAX_FOLLOWED", INTEGER, FIELD(max_followed), "100000", 1, 100000000,
+      "streams followed in Redis at once" },
+    { "BOND_PING_SECONDS", INTEGER, FIELD(ping_seconds), "20", 1, DAY_S,
+      "a WebSocket client is pinged so often" },
+    { "BOND_PONG_SECONDS", INTEGER, FIELD(pong_seconds), "20", 1, DAY_S,
+      "and has so long to answer, a ping or a close" },
+    { "BOND_HANDSHAKE_SECONDS", INTEGER, FIELD(handshake_seconds), "10", 1, DAY_S,
+      "a connection has so long to send its request" },
+    { "BOND_DRAIN_SECONDS", INTEGER, FIELD(drain_seconds), "10", 0, DAY_S,
+      "at shutdown, clients are closed spread over so long" },
+    { "BOND_FLUSH_MS", INTEGER, FIELD(flush_ms), "0", 0, 1000,
+      "what comes within so long leaves in one write to a client, which saves CPU and costs latency, in milliseconds" },
+    { "BOND_STALE_MS", INTEGER, FIELD(stale_ms), "1500", 100, 3600000,
+      "Redis unheard for so long counts as unreadable (/ready says 503), in milliseconds" },
+    { "BOND_REDIS_TIMEOUT_MS", INTEGER, FIELD(redis_timeout_ms), "5000", 100, 3600000,
+      "a connection to Redis that does not answer for so long is given up, in milliseconds" },
+    { "BOND_REDIS_CONNECTIONS", INTEGER, FIELD(redis_connections), "2", 1, 2,
+      "connections to Redis; the second waits for the few streams that change now, so that events come sooner" },
+    { "BOND_SWEEP_SECONDS", INTEGER, FIELD(sweep_seconds), "60", 1, DAY_S,
+      "each stream is read at least so often, as a net below CLIENT TRACKING" },
+    { "BOND_POLL_MS", INTEGER, FIELD(poll_ms), "100", 1, 60000,
+      "the same where Redis refuses CLIENT TRACKING, in milliseconds" },
+    { "BOND_LOG_LEVEL", TEXT, FIELD(log_level), "info", 0, 0, "debug, info, warn or error" },
+    { "BOND_LOG_FORMAT", TEXT, FIELD(log_format), "logfmt", 0, 0, "logfmt or json" },
+    { "BOND_STREAM_PREFIX", TEXT, FIELD(stream_prefix), "stream:", 0, 0,
+      "what stands before a stream id in its Redis key" },
+    { "BOND_DATA_FIELD", TEXT, FIELD(data_field), "data", 0, 0,
+      "the field of an entry that holds the event" },
+};
+// clang-format on
+
+static char *sentence(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static char *sentence(const char *fmt, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, fmt);
+    CHECK(vasprintf(&text, fmt, args) >= 0);
+    va_end(args);
+    return text;
+}
+
+static char *copy(const char *text)
+{
+    char *out = strdup(text);
+    CHECK(out != NULL);
+    return out;
+}
+
+// `name` is how the user spelled the setting: BOND_PORT, PORT or --port.
+static char *set(struct config *c, const struct setting *s, const char *name, const char *value)
+{
+    if (s->kind == TEXT) {
+        char **at = TEXT_AT(c, s->offset);
+        free(*at);
+        *at = copy(value);
+        return NULL;
+    }
+    uint64_t number;
+    if (!view_u64(view_of(value), &number) || number > INT64_MAX || (int64_t)number < s->least ||
+        (int64_t)number > s->most)
+        return sentence("%s is \"%s\", but must be a whole number from %lld to %lld (%s)", name,
+                        value, (long long)s->least, (long long)s->most, s->about);
+    *INT_AT(c, s->offset) = (int64_t)number;
+    return NULL;
+}
+
+// BOND_PING_SECONDS → --ping-seconds; REDIS_URL → --redis-url.
+static void flag_name(const struct setting *s, char *out, size_t size)
+{
+    const char *env = strncmp(s->env, "BOND_", 5) == 0 ? s->env + 5 : s->env;
+    snprintf(out, size, "--%s", env);
+    for (char *p = out; *p; p++)
+        *p = *p == '_' ? '-' : (char)tolower(*p);
+}
+
+static const struct setting *find_flag(const char *arg, size_t len)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        char flag[64];
+        flag_name(&settings[i], flag, sizeof(flag));
+        if (strlen(flag) == len && memcmp(flag, arg, len) == 0)
+            return &settings[i];
+    }
+    return NULL;
+}
+
+static const struct setting *find_env(const char *env)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        if (strcmp(settings[i].env, env) == 0)
+            return &settings[i];
+    CHECK(!"a setting of that name");
+    return NULL;
+}
+
+// An empty variable is what `KEY=` in an .env file gives: not set.
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static char *load_environment(struct config *c)
+{
+    char *wrong = NULL;
+    const char *railway_port = environment("PORT");
+    if (railway_port && !environment("BOND_PORT"))
+        wrong = set(c, find_env("BOND_PORT"), "PORT", railway_port);
+    for (size_t i = 0; i < ARRAY_LEN(settings) && !wrong; i++) {
+        const char *value = environment(settings[i].env);
+        if (value)
+            wrong = set(c, &settings[i], settings[i].env, value);
+    }
+    return wrong;
+}
+
+static char *load_flags(struct config *c, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        const char *equals = strchr(argv[i], '=');
+        size_t len = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
+        const struct setting *s = find_flag(argv[i], len);
+        if (s == NULL)
+            return sentence("%.*s is no setting; `bond-broker help` lists them", (int)len, argv[i]);
+        if (!equals && i + 1 == argc)
+            return sentence("%s needs a value (%s)", argv[i], s->about);
+        char name[64];
+        flag_name(s, name, sizeof(name));
+        char *wrong = set(c, s, name, equals ? equals + 1 : argv[++i]);
+        if (wrong)
+            return wrong;
+    }
+    return NULL;
+}
+
+static int64_t read_number(const char *path) // 0: no number there ("max", or no such file)
+{
+    FILE *f = fopen(path, "re");
+    long long value = 0;
+    if (f == NULL)
+        return 0;
+    if (fscanf(f, "%lld", &value) != 1)
+        value = 0;
+    fclose(f);
+    return value;
+}
+
+// The least of the machine's memory and what the container may use (cgroup v2, v1).
+static int64_t memory_available(void)
+{
+    int64_t least = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    const int64_t limits[] = {
+        read_number("/sys/fs/cgroup/memory.max"),
+        read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+        if (limits[i] > 0 && limits[i] < least)
+            least = limits[i];
+    return least;
+}
+
+static char *check_choice(const char *name, const char *value, const char *const *choices,
+                          size_t count, int *index)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(choices[i], value) == 0) {
+            *index = (int)i;
+            return NULL;
+        }
+    char *all = copy(choices[0]);
+    for (size_t i = 1; i < count; i++) {
+        char *longer = sentence("%s, %s", all, choices[i]);
+        free(all);
+        all = longer;
+    }
+    char *wrong = sentence("%s is \"%s\", but must be one of: %s", name, value, all);
+    free(all);
+    return wrong;
+}
+
+// What one value says about another, and what a text must look like.
+static char *check(struct config *c)
+{
+    const char *wrong = redis_url_parse(view_of(c->redis_url_text), &c->redis_url);
+    if (wrong)
+        return sentence("REDIS_URL cannot be used: %s", wrong);
+    if (*c->secret == '\0')
+        return sentence("BOND_SECRET is empty; set it to the API's secret");
+    if (!utf8_valid(view_of(c->stream_prefix)))
+        return sentence("BOND_STREAM_PREFIX is not UTF-8");
+    if (*c->data_field == '\0')
+        return sentence("BOND_DATA_FIELD is empty; Bond's API writes the field \"data\"");
+
+    static const char *const levels[] = { "debug", "info", "warn", "error" };
+    static const char *const formats[] = { "logfmt", "json" };
+    int index = 0;
+    char *bad = check_choice("BOND_LOG_LEVEL", c->log_level, levels, ARRAY_LEN(levels), &index);
+    if (bad)
+        return bad;
+    c->say_level = (enum say_level)index;
+    bad = check_choice("BOND_LOG_FORMAT", c->log_format, formats, ARRAY_LEN(formats), &index);
+    if (bad)
+        return bad;
+    c->say_format = (enum say_format)index;
+
+    if (c->memory_bytes > 0 && c->memory_bytes < MEMORY_BYTES_MIN)
+        return sentence("BOND_MEMORY_BYTES is %lld, but must be 0 or at least %lld (a ring or two)",
+                        (long long)c->memory_bytes, (long long)MEMORY_BYTES_MIN);
+    if (c->memory_bytes == 0)
+        c->memory_bytes = memory_available() / 2;
+    if (c->memory_bytes < c->ring_bytes)
+        c->ring_bytes = c->memory_bytes;
+    return NULL;
+}
+
+char *config_load(struct config *c, int argc, char **argv)
+{
+    *c = (struct config){ 0 };
+    char *wrong = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(settings) && !wrong; i++)
+        wrong = set(c, &settings[i], settings[i].env, settings[i].initial);
+    CHECK(wrong == NULL);
+    wrong = load_environment(c);
+    if (!wrong)
+        wrong = load_flags(c, argc, argv);
+    if (!wrong)
+        wrong = check(c);
+    if (wrong)
+        config_done(c);
+    return wrong;
+}
+
+void config_done(struct config *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        if (settings[i].kind == TEXT)
+            free(*TEXT_AT(c, settings[i].offset));
+    redis_url_done(&c->redis_url);
+    *c = (struct config){ 0 };
+}
+
+void config_describe(struct buffer *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *s = &settings[i];
+        buffer_printf(out, "  %-23s %s [%s]\n", s->env, s->about, s->initial);
+    }
+}

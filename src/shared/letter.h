@@ -1,0 +1,79 @@
+// The letters that threads send each other, and what each hands over.
+//
+//   worker ──FOLLOW, UNFOLLOW, REFRESH──▶ tail
+//   tail ──NEWS, FAILED, UNFOLLOWED──▶ worker
+//   broker ──DRAIN, STOP──▶ worker      broker ──STOP──▶ tail
+//
+// A subscription is one worker's interest in one stream in one form. The worker names it by a
+// pointer of its own, which the tail only carries back; the worker keeps that
+// pointer alive until UNFOLLOWED, the last letter about it.
+#pragma once
+
+#include "base/mailbox.h"
+#include "log/form.h"
+#include "log/log.h"
+
+enum letter_kind {
+    LETTER_FOLLOW,
+    LETTER_UNFOLLOW,
+    LETTER_REFRESH,
+    LETTER_NEWS,
+    LETTER_FAILED,
+    LETTER_UNFOLLOWED,
+    LETTER_DRAIN,
+    LETTER_STOP,
+};
+
+struct stream; // the worker's name for a subscription
+
+// FOLLOW, UNFOLLOW, REFRESH. The tail frees it.
+// REFRESH asks that the stream be read now; NEWS with `refreshed` answers when
+// all that Redis had by then is in the log.
+struct request {
+    struct letter letter;
+    struct mailbox *from; // the worker's; the worker outlives the tail's use of it
+    struct stream *stream;
+    enum form form;
+    size_t id_len;
+    char id[]; // the stream's
+};
+
+// The newest event that may be in the stream's past but is not in the log: it has
+// left, or it was older than the window, or gone from Redis, when we came. 0-0: there
+// is none that we know of.
+struct floor {
+    struct eventid id;
+    int64_t time_ms; // 0: who asks by time is not told of it
+    bool trimmed;    // it had gone from Redis
+};
+
+// What is new in a stream. The worker takes over each extent's reference and
+// frees the letter.
+struct news {
+    struct letter letter;
+    struct stream *stream;
+    uint64_t first_seq; // all before it has left the ring
+    uint64_t end_seq;   // where the extents end
+    uint64_t run_seq;
+    struct eventid last; // the last id that the stream is known to have had
+    struct floor floor;
+    uint64_t epoch; // see pulse.h: the log is up to date as of this recovery
+    bool ready;     // the ring is primed: the log joins the stream without a gap
+    bool refreshed;
+    size_t extent_count;
+    struct extent extents[];
+};
+
+// The stream cannot be followed; the tail has forgotten the subscription, and
+// UNFOLLOWED comes next. The worker frees it.
+struct failure {
+    struct letter letter;
+    struct stream *stream;
+    int close_code; // enum ws_close_code
+    char reason[124];
+};
+
+struct farewell { // UNFOLLOWED. The worker frees it.
+    struct letter letter;
+    struct stream *stream;
+};

@@ -1,0 +1,34 @@
+// What every thread may know of Redis at any time: can it be read, and what is its
+// clock. Written by the tail thread, read by all.
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+
+struct pulse {
+    // Monotonic time until which Redis counts as readable, unless heard again. A
+    // tail that hangs, in name resolution say, so turns unreadable by itself.
+    _Atomic int64_t readable_until_ms;
+    _Atomic int64_t heard_ms; // monotonic, when Redis was last heard; 0: never
+    _Atomic int64_t skew_ms;  // Redis's clock less ours
+    // Counts recoveries: it grows, after readable_until_ms has, each time that Redis
+    // can be read again. Who finds it unreadable reads the epoch first; a stream is
+    // up to date again when it has been read in a later epoch than that.
+    _Atomic uint64_t epoch;
+};
+
+static inline bool pulse_readable(const struct pulse *p, int64_t now_ms)
+{
+    return now_ms < atomic_load(&p->readable_until_ms);
+}
+
+static inline uint64_t pulse_epoch(const struct pulse *p)
+{
+    return atomic_load(&p->epoch);
+}
+
+static inline int64_t pulse_skew_ms(const struct pulse *p)
+{
+    return atomic_load_explicit(&p->skew_ms, memory_order_relaxed);
+}

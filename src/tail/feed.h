@@ -1,0 +1,131 @@
+// One stream that is followed in Redis: where we are in it, and what the answer to a
+// read says of it. Not how it is asked: that is the tail's.
+//
+// A read is `XRANGE key last + COUNT n`, inclusive: the event that we have must come
+// back first. When it does, nothing was lost between it and the next; when it does
+// not, the next read is a *check*, XINFO STREAM and XRANGE in one MULTI, which says
+// whether the stream was trimmed, deleted or went back, and how much is missing.
+//
+// What comes of an answer: events and gaps in the feed's ring, and the feed in the
+// lists `dirty` (it is to be read again) and `changed` (its subscribers are to be told).
+// All of it belongs to the tail's thread.
+#pragma once
+
+#include "base/deadline.h"
+#include "base/loop.h"
+#include "base/table.h"
+#include "shared/config.h"
+#include "shared/pulse.h"
+#include "shared/stats.h"
+#include "tail/ring.h"
+#include "wire/resp.h"
+
+#define FEED_PAGE_BYTES (1 * MIB) // what one read is to bring, going by what came before
+
+// What all feeds share. The owner sets the first part, and calls feeds_init.
+struct feeds {
+    const struct config *config;
+    const struct pulse *pulse;
+    const struct loop *loop; // its time
+    struct stats *stats;
+    struct rings rings;
+
+    struct list dirty;    // to be read
+    struct list changed;  // to be told
+    struct list sweep;    // all of them, the one that has waited longest first
+    struct list warm;     // those that change now, the latest last
+    uint64_t fresh_reads; // reads that brought something new to a stream that we had
+    bool cannot_check;    // Redis refuses XINFO or MULTI: losses are explained without
+    const char *nonsense; // an answer made none: the connection is to be given up
+    struct buffer scratch;
+    struct say_limit odd_event, reset, trimmed;
+};
+
+// What a read was when it was sent: the answer is understood by that.
+struct feed_read {
+    struct eventid from;
+    size_t page; // entries that were asked for
+};
+
+// Where we are in the stream is ring.last.
+struct feed {
+    struct feeds *all;
+    struct ring ring;
+    struct table_node by_id;
+    struct list in_dirty, in_changed, in_sweep, in_warm;
+
+    struct eventid first; // of the entries that there were when we came
+    uint64_t last_hash;   // of the fields of the entry at ring.last; 0: we have not seen them
+    struct eventid sift;  // what is read next, up to here, may be what we had before a reset
+    struct eventid had;   // the newest before the resets so far
+    uint64_t added;       // the stream's entries-added when ring.last was its newest
+    bool added_known;
+    size_t page;      // entries to ask for in one read
+    bool placed;      // ring.last is set: we know where we are
+    bool check;       // the next read must look at XINFO too
+    bool unsure;      // not read since the link came up: Redis may have changed under us
+    int64_t fresh_ms; // when its newest event was read
+
+    // The tail's, for how it is read:
+    bool asked; // `read` is unanswered
+    bool dead;  // to be freed when it is answered
+    bool hot;   // waited for on the hotline
+    struct feed_read read;
+    uint64_t asked_epoch;
+    struct deadline linger;  // armed while nobody listens
+    struct deadline recheck; // while it is hot and Redis said that it changed
+
+    size_t prefix_len, key_len;
+    char key[]; // prefix and id
+};
+
+void feeds_init(struct feeds *all);                  // its first part is set, but for rings
+void feeds_done(struct feeds *all);                  // no feed is left
+int64_t feeds_redis_now_ms(const struct feeds *all); // Redis's clock
+
+// A feed of that stream, placed nowhere yet, in `dirty` and `sweep`. The caller frees
+// it, when it is in no list, behind ring_done.
+struct feed *feed_new(struct feeds *all, struct view id);
+
+static inline struct view feed_key(const struct feed *f)
+{
+    return (struct view){ f->key, f->key_len };
+}
+
+static inline struct view feed_id(const struct feed *f)
+{
+    return (struct view){ f->key + f->prefix_len, f->key_len - f->prefix_len };
+}
+
+void feed_mark_dirty(struct feed *f);
+void feed_mark_changed(struct feed *f);
+bool feed_is_warm(const struct feed *f); // it has changed lately
+// The connection to Redis broke, and what it had may not be what it will have.
+void feed_doubt(struct feed *f);
+
+// What XINFO STREAM says. A server before Redis 7 does not count entries-added.
+struct stream_info {
+    bool exists, known;                                // known: XINFO was answered
+    struct eventid last_generated, first, max_deleted; // max_deleted: with added_known
+    bool has_entries;
+    uint64_t length, added;
+    bool added_known;
+};
+
+// From the answer to XINFO STREAM, of which `map` has been read.
+struct stream_info stream_info_read(struct resp_reader *r, const struct resp_node *map);
+
+// Answers to f->read; `entries` has been read, and what it holds comes next. A range,
+// a check, and before either of them, for a feed that is new, the newest entry before
+// the window.
+void feed_take_older(struct feed *f, struct resp_reader *r, const struct resp_node *entries);
+void feed_take_range(struct feed *f, struct resp_reader *r, const struct resp_node *entries);
+void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_info *info,
+                     const struct resp_node *entries);
+// The same to a read beside it. What is not plainly "what we had, and then this" is not
+// taken, and the feed is dirty.
+void feed_take_beside(struct feed *f, const struct feed_read *read, struct resp_reader *r,
+                      const struct resp_node *entries);
+// It was asked for from a place where we are no more: another answer was quicker. Then
+// nothing of it is taken, and the feed is dirty.
+bool feed_is_outrun(const struct feed *f, const struct feed_read *read);

@@ -1,0 +1,509 @@
+#include "tail/ring.h"
+
+#include <stdio.h>
+
+#define SEGMENT_SIZE_MIN (2 * KIB)
+#define SEGMENT_SIZE_MAX (1 * MIB)
+#define SEGMENTS_PER_RING 8 // a ring is trimmed by about this fraction at a time
+#define SAY_EVERY_MS 10000
+
+struct subscription {
+    struct list node; // of its edition
+    struct mailbox *to;
+    struct stream *stream;
+    uint64_t told_first_seq, told_end_seq, told_epoch;
+    bool told_ready;
+    enum { NOT_WANTED, WANTED, SENT, DONE } refresh;
+};
+
+#define RAW(r) (&(r)->editions[FORM_RAW].log)
+
+// ---- trimming -------------------------------------------------------------------
+
+// The newest event that an item which leaves may stand for. Of a gap that is what
+// comes just before the next event; where there is none yet, the newest id of all.
+static struct floor floor_of(const struct ring *r, const struct log *l, uint64_t seq)
+{
+    const struct item *item = log_item(l, seq);
+    struct floor floor = { .id = item->id, .time_ms = item->time_ms };
+    if (item->kind != ITEM_GAP)
+        return floor;
+    struct eventid next = r->last;
+    if (seq + 1 < l->end_seq) {
+        const struct item *behind = log_item(l, seq + 1);
+        next = behind->kind == ITEM_EVENT ? eventid_before(behind->id) : behind->id;
+    }
+    floor.id = eventid_behind(item->id);
+    if (eventid_cmp(next, floor.id) > 0)
+        floor.id = next;
+    return floor;
+}
+
+static void drop_segments_before(struct ring *r, struct edition *edition, uint64_t seq)
+{
+    struct log *l = &edition->log;
+    for (size_t i = 0; i < l->len; i++) {
+        struct extent *e = log_extent(l, i);
+        if (e->first_seq + e->count > seq)
+            break;
+        edition->floor = floor_of(r, l, e->first_seq + e->count - 1);
+        r->all->bytes -= e->segment->size;
+        list_remove(&e->segment->by_age);
+    }
+    log_trim(l, seq);
+}
+
+static void drop_gaps_before(struct ring *r, uint64_t seq)
+{
+    size_t gone = 0;
+    while (gone < r->gap_count && r->gap_seqs[gone] < seq)
+        gone++;
+    if (gone == 0)
+        return;
+    r->gap_count -= gone;
+    memmove(r->gaps, r->gaps + gone, r->gap_count * sizeof(*r->gaps));
+    memmove(r->gap_seqs, r->gap_seqs + gone, r->gap_count * sizeof(*r->gap_seqs));
+}
+
+// The oldest raw segment goes, and of each edition what lies before the rest.
+static void drop_oldest(struct ring *r)
+{
+    struct extent *oldest = log_extent(RAW(r), 0);
+    uint64_t seq = oldest->first_seq + oldest->count;
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        drop_segments_before(r, &r->editions[form], seq);
+    drop_gaps_before(r, seq);
+}
+
+static size_t ring_bytes(const struct ring *r)
+{
+    size_t bytes = 0;
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        bytes += r->editions[form].log.bytes;
+    return bytes;
+}
+
+// Each ring has its limit, and all together have one. At the latter the oldest
+// segment of all goes, whosever it is: the window shrinks for everyone alike.
+static void enforce_limits(struct ring *r)
+{
+    struct rings *all = r->all;
+    uint64_t missed;
+    while (RAW(r)->len > 1 && ring_bytes(r) > (size_t)all->config->ring_bytes)
+        drop_oldest(r);
+    while (all->bytes > (size_t)all->config->memory_bytes && !list_empty(&all->segments)) {
+        struct ring *of = LIST_ITEM(all->segments.next, struct segment, by_age)->owner;
+        if (of == r && RAW(r)->len == 1)
+            break; // what has just come must be delivered
+        if (say_limited(&all->full, all->loop->now_ms, SAY_EVERY_MS, &missed))
+            say(SAY_WARN, "rings_full", SAY_I("bytes", (int64_t)all->bytes),
+                SAY_V("shortened", of->id),
+                SAY_S("hint", "raise BOND_MEMORY_BYTES or lower BOND_RING_SECONDS"));
+        drop_oldest(of);
+        if (of != r) // r's subscribers will be told with what has just come
+            ring_tell(of);
+    }
+}
+
+static void drop_edition(struct ring *r, struct edition *e)
+{
+    drop_segments_before(r, e, e->log.end_seq);
+    log_done(&e->log);
+    e->active = false;
+}
+
+// Drops those that nobody has listened to since then. True: some are left that
+// nobody listens to.
+static bool drop_idle_editions(struct ring *r, int64_t since_ms)
+{
+    bool left = false;
+    for (size_t form = FORM_RAW + 1; form < FORM_COUNT; form++) {
+        struct edition *e = &r->editions[form];
+        bool idle = e->active && list_empty(&e->subscriptions);
+        if (idle && e->idle_since_ms <= since_ms)
+            drop_edition(r, e);
+        else
+            left = left || idle;
+    }
+    return left;
+}
+
+// By time a segment leaves when the window has passed since its newest item came:
+// since it came, not since it happened, so that what Redis held back during an
+// outage is not dropped before connected clients have had it. Clients that ask
+// for the window get it by event time (log_seek_time). The newest segment stays,
+// for from=last.
+static void trim_due(struct deadline *d)
+{
+    struct ring *r = CONTAINER_OF(d, struct ring, trim);
+    struct rings *all = r->all;
+    int64_t before_ms = all->loop->now_ms - all->config->ring_seconds * MS_PER_S;
+    while (RAW(r)->len > 1 && log_extent(RAW(r), 0)->segment->written_ms <= before_ms)
+        drop_oldest(r);
+    bool idle_left = drop_idle_editions(r, before_ms);
+    if (RAW(r)->len > 1 || idle_left)
+        deadline_arm(&all->trims, &r->trim, all->loop->now_ms);
+    ring_tell(r);
+}
+
+// ---- appending ------------------------------------------------------------------
+
+// Small at first, growing with what the ring holds, so that a quiet stream costs
+// little and a busy one is sent in large pieces.
+static size_t segment_size(const struct ring *r, const struct log *l)
+{
+    size_t size = l->bytes / 4;
+    size_t most = (size_t)r->all->config->ring_bytes / SEGMENTS_PER_RING;
+    if (size < SEGMENT_SIZE_MIN)
+        size = SEGMENT_SIZE_MIN;
+    if (size > SEGMENT_SIZE_MAX)
+        size = SEGMENT_SIZE_MAX;
+    return size < most ? size : most;
+}
+
+static bool append_to(struct ring *r, struct log *l, struct item item, struct view bytes)
+{
+    struct rings *all = r->all;
+    struct segment *made;
+    if (!log_append(l, item, bytes, VIEW(""), segment_size(r, l), &made))
+        return false;
+    log_extent(l, l->len - 1)->segment->written_ms = all->loop->now_ms;
+    if (made) {
+        made->owner = r;
+        all->bytes += made->size;
+        if (l == RAW(r))
+            list_push(&all->segments, &made->by_age);
+    }
+    return true;
+}
+
+static void say_memory_out(struct ring *r)
+{
+    uint64_t missed;
+    if (say_limited(&r->all->memory_out, r->all->loop->now_ms, SAY_EVERY_MS, &missed))
+        say(SAY_ERROR, "memory_out", SAY_V("stream", r->id),
+            SAY_I("events_lost", (int64_t)missed + 1));
+}
+
+static struct view encode(struct ring *r, enum form form, const struct item *item,
+                          struct view payload, const struct gap *gap)
+{
+    struct buffer *out = &r->all->scratch;
+    out->len = 0;
+    if (item->kind == ITEM_GAP)
+        form_gap(&r->all->writer, form, r->id, gap, out);
+    else
+        form_event(&r->all->writer, form, r->id, item->id, payload, out);
+    return buffer_view(out);
+}
+
+// An edition that cannot be written to is no edition any more: its subscribers are
+// sent away, and get a new one when they come again.
+static void fail_edition(struct ring *r, enum form form, int close_code, const char *reason);
+
+static void append(struct ring *r, struct item item, struct view payload, const struct gap *gap)
+{
+    struct log *raw = RAW(r);
+    if (raw->len) {
+        int64_t newest_ms = log_item(raw, raw->end_seq - 1)->time_ms;
+        if (item.time_ms < newest_ms)
+            item.time_ms = newest_ms;
+    }
+    if (!append_to(r, raw, item, encode(r, FORM_RAW, &item, payload, gap))) {
+        say_memory_out(r);
+        return;
+    }
+    for (enum form form = FORM_RAW + 1; form < FORM_COUNT; form++) {
+        struct edition *e = &r->editions[form];
+        if (e->active && !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
+            fail_edition(r, form, 1011, "the broker is out of memory");
+    }
+    enforce_limits(r);
+    if (raw->len > 1 && !deadline_armed(&r->trim))
+        deadline_arm(&r->all->trims, &r->trim, r->all->loop->now_ms);
+}
+
+void ring_append(struct ring *r, struct eventid id, int64_t time_ms, struct view payload)
+{
+    append(r, (struct item){ .id = id, .time_ms = time_ms, .kind = ITEM_EVENT }, payload, NULL);
+}
+
+static void keep_gap(struct ring *r, const struct gap *gap)
+{
+    if (r->gap_count == r->gap_cap) {
+        r->gap_cap = r->gap_cap ? r->gap_cap * 2 : 4;
+        r->gaps = realloc(r->gaps, r->gap_cap * sizeof(*r->gaps));
+        r->gap_seqs = realloc(r->gap_seqs, r->gap_cap * sizeof(*r->gap_seqs));
+        CHECK(r->gaps && r->gap_seqs);
+    }
+    r->gaps[r->gap_count] = *gap;
+    r->gap_seqs[r->gap_count++] = RAW(r)->end_seq;
+}
+
+void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms)
+{
+    keep_gap(r, gap);
+    append(r, (struct item){ .id = gap->after, .time_ms = time_ms, .kind = ITEM_GAP }, VIEW(""),
+           gap);
+    if (gap->reason == GAP_RESET)
+        for (size_t form = 0; form < FORM_COUNT; form++)
+            log_reset(&r->editions[form].log);
+}
+
+bool ring_has(const struct ring *r, struct eventid id, struct view payload)
+{
+    const struct log *l = RAW(r);
+    return log_has_id(l, id) &&
+           view_eq(form_raw_payload(log_bytes(l, log_seek_id(l, id))), payload);
+}
+
+bool ring_had(const struct ring *r, struct eventid id)
+{
+    return eventid_cmp(id, r->editions[FORM_RAW].floor.id) <= 0;
+}
+
+void ring_set_floor(struct ring *r, struct floor floor)
+{
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        if (eventid_is_none(r->editions[form].floor.id)) // else the limit was quicker
+            r->editions[form].floor = floor;
+}
+
+// ---- editions -------------------------------------------------------------------
+
+static const struct gap *gap_at(const struct ring *r, uint64_t seq)
+{
+    for (size_t i = 0; i < r->gap_count; i++)
+        if (r->gap_seqs[i] == seq)
+            return &r->gaps[i];
+    return NULL;
+}
+
+// Writes the whole ring again in another form.
+static bool make_edition(struct ring *r, enum form form)
+{
+    struct edition *e = &r->editions[form];
+    const struct log *raw = RAW(r);
+    log_init(&e->log);
+    e->log.first_seq = e->log.end_seq = raw->first_seq;
+    for (uint64_t seq = raw->first_seq; seq < raw->end_seq; seq++) {
+        const struct item *item = log_item(raw, seq);
+        struct view payload = VIEW("");
+        if (item->kind == ITEM_EVENT)
+            payload = form_raw_payload(log_bytes(raw, seq));
+        if (!append_to(r, &e->log, *item, encode(r, form, item, payload, gap_at(r, seq))))
+            return false;
+    }
+    e->log.run_seq = raw->run_seq;
+    e->floor = r->editions[FORM_RAW].floor;
+    e->active = true;
+    return true;
+}
+
+// ---- subscribers ----------------------------------------------------------------
+
+static void post_failure(struct mailbox *to, struct stream *stream, int close_code,
+                         const char *reason)
+{
+    struct failure *failure = must_alloc(sizeof(*failure));
+    *failure = (struct failure){ .letter.kind = LETTER_FAILED,
+                                 .stream = stream,
+                                 .close_code = close_code };
+    snprintf(failure->reason, sizeof(failure->reason), "%s", reason);
+    mailbox_post(to, &failure->letter);
+}
+
+static void fail_edition(struct ring *r, enum form form, int close_code, const char *reason)
+{
+    struct edition *e = &r->editions[form];
+    for (struct list *node; (node = list_pop(&e->subscriptions));) {
+        struct subscription *s = LIST_ITEM(node, struct subscription, node);
+        post_failure(s->to, s->stream, close_code, reason);
+        free(s);
+    }
+    if (form != FORM_RAW && e->active)
+        drop_edition(r, e);
+}
+
+void ring_fail(struct ring *r, int close_code, const char *reason)
+{
+    for (enum form form = FORM_RAW; form < FORM_COUNT; form++)
+        fail_edition(r, form, close_code, reason);
+}
+
+void ring_subscribe(struct ring *r, const struct request *request)
+{
+    struct edition *e = &r->editions[request->form];
+    if (!e->active && !make_edition(r, request->form)) {
+        say_memory_out(r);
+        drop_edition(r, e);
+        post_failure(request->from, request->stream, 1011, "the broker is out of memory");
+        return;
+    }
+    struct subscription *s = must_alloc(sizeof(*s));
+    *s = (struct subscription){ .to = request->from,
+                                .stream = request->stream,
+                                .told_end_seq = e->log.first_seq };
+    list_push(&e->subscriptions, &s->node);
+    enforce_limits(r); // a new edition takes room as events do
+}
+
+static struct subscription *find(struct ring *r, const struct request *request)
+{
+    LIST_EACH (node, &r->editions[request->form].subscriptions) {
+        struct subscription *s = LIST_ITEM(node, struct subscription, node);
+        if (s->stream == request->stream)
+            return s;
+    }
+    return NULL;
+}
+
+bool ring_unsubscribe(struct ring *r, const struct request *request)
+{
+    struct edition *e = &r->editions[request->form];
+    struct subscription *s = find(r, request);
+    if (s == NULL)
+        return false;
+    list_remove(&s->node);
+    free(s);
+    e->idle_since_ms = r->all->loop->now_ms;
+    if (!deadline_armed(&r->trim))
+        deadline_arm(&r->all->trims, &r->trim, r->all->loop->now_ms);
+    return true;
+}
+
+bool ring_has_subscribers(const struct ring *r)
+{
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        if (!list_empty(&r->editions[form].subscriptions))
+            return true;
+    return false;
+}
+
+bool ring_want_refresh(struct ring *r, const struct request *request)
+{
+    struct subscription *s = find(r, request);
+    if (s)
+        s->refresh = WANTED;
+    return s != NULL;
+}
+
+static void move_refreshes(struct ring *r, int from, int to)
+{
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        LIST_EACH (node, &r->editions[form].subscriptions) {
+            struct subscription *s = LIST_ITEM(node, struct subscription, node);
+            if ((int)s->refresh == from)
+                s->refresh = to;
+        }
+}
+
+void ring_refresh_sent(struct ring *r)
+{
+    move_refreshes(r, WANTED, SENT);
+}
+
+void ring_refresh_done(struct ring *r)
+{
+    move_refreshes(r, SENT, DONE);
+}
+
+void ring_refresh_lost(struct ring *r)
+{
+    move_refreshes(r, SENT, WANTED);
+}
+
+// ---- telling --------------------------------------------------------------------
+
+// The extents that a subscriber has not been told of, or not to their end.
+static size_t first_untold(const struct log *l, uint64_t told_end_seq)
+{
+    size_t i = l->len;
+    while (i > 0 && log_extent(l, i - 1)->first_seq + log_extent(l, i - 1)->count > told_end_seq)
+        i--;
+    return i;
+}
+
+static void tell(struct ring *r, const struct edition *e, struct subscription *s)
+{
+    const struct log *l = &e->log;
+    bool refreshed = s->refresh == DONE;
+    if (s->told_end_seq == l->end_seq && s->told_first_seq == l->first_seq &&
+        s->told_ready == r->ready && s->told_epoch == r->epoch && !refreshed)
+        return;
+
+    size_t untold = first_untold(l, s->told_end_seq);
+    size_t count = l->len - untold;
+    struct news *news = must_alloc(sizeof(*news) + count * sizeof(struct extent));
+    *news = (struct news){
+        .letter.kind = LETTER_NEWS,
+        .stream = s->stream,
+        .first_seq = l->first_seq,
+        .end_seq = l->end_seq,
+        .run_seq = l->run_seq,
+        .last = r->last,
+        .floor = e->floor,
+        .epoch = r->epoch,
+        .ready = r->ready,
+        .refreshed = refreshed,
+        .extent_count = count,
+    };
+    for (size_t i = 0; i < count; i++) {
+        news->extents[i] = *log_extent(l, untold + i);
+        segment_ref(news->extents[i].segment);
+    }
+    mailbox_post(s->to, &news->letter);
+
+    s->told_first_seq = l->first_seq;
+    s->told_end_seq = l->end_seq;
+    s->told_epoch = r->epoch;
+    s->told_ready = r->ready;
+    if (refreshed)
+        s->refresh = NOT_WANTED;
+}
+
+void ring_tell(struct ring *r)
+{
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        LIST_EACH (node, &r->editions[form].subscriptions)
+            tell(r, &r->editions[form], LIST_ITEM(node, struct subscription, node));
+}
+
+// ---- start and end --------------------------------------------------------------
+
+void rings_init(struct rings *all, const struct config *config, struct stats *stats,
+                struct loop *loop)
+{
+    *all = (struct rings){ .config = config, .stats = stats, .loop = loop };
+    list_init(&all->segments);
+    deadline_queue_init(&all->trims, config->ring_seconds * MS_PER_S / SEGMENTS_PER_RING, trim_due);
+    loop_add_queue(loop, &all->trims);
+}
+
+void rings_done(struct rings *all)
+{
+    CHECK(list_empty(&all->segments) && all->bytes == 0);
+    form_writer_done(&all->writer);
+    buffer_free(&all->scratch);
+}
+
+void ring_init(struct ring *r, struct rings *all, struct view id)
+{
+    *r = (struct ring){ .all = all, .id = id };
+    deadline_init(&r->trim);
+    for (size_t form = 0; form < FORM_COUNT; form++) {
+        log_init(&r->editions[form].log);
+        list_init(&r->editions[form].subscriptions);
+    }
+    r->editions[FORM_RAW].active = true;
+}
+
+void ring_done(struct ring *r)
+{
+    CHECK(!ring_has_subscribers(r));
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        drop_edition(r, &r->editions[form]);
+    deadline_cancel(&r->trim);
+    free(r->gaps);
+    free(r->gap_seqs);
+}

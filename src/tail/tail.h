@@ -1,0 +1,25 @@
+// The thread that follows streams in Redis: one link, however many streams, and a
+// hotline for the few that change now.
+//
+// Redis says what changed (CLIENT TRACKING); what changed is dirty; dirty streams are
+// read, pipelined, and what an answer says is the feed's to know (feed.h). A read arms
+// the next invalidation. Besides, each stream is read now and then, as a net.
+//
+// A tail is made and freed by the broker's thread; in between it runs on its own
+// and takes letters.
+#pragma once
+
+#include "shared/config.h"
+#include "shared/letter.h"
+#include "shared/pulse.h"
+#include "shared/stats.h"
+
+struct tail;
+
+// Prepares a tail; tail_start starts its thread. NULL or false: *why says what failed
+// (a sentence to be freed), and the process is to end.
+struct tail *tail_new(const struct config *config, struct pulse *pulse, char **why);
+bool tail_start(struct tail *t, char **why);
+struct mailbox *tail_mailbox(struct tail *t);
+const struct stats *tail_stats(const struct tail *t);
+void tail_stop(struct tail *t); // waits for the thread's end, and frees; the workers have ended

@@ -1,0 +1,163 @@
+#include "worker/answer.h"
+
+#include "base/clock.h"
+#include "worker/page.h"
+
+#define SAY_EVERY_MS 1000
+
+// Every refusal of a request for a stream goes through here: a reply with its
+// code, a counter, a log line (rate-limited, for a bad client comes back).
+static void refuse(struct client *c, const struct http_request *req, const struct refusal *no,
+                   struct view stream)
+{
+    static struct say_limit limit;
+    struct clients *all = c->all;
+    struct buffer headers = { 0 };
+    uint64_t missed;
+    buffer_add_view(&headers, view_of(no->headers));
+    admission_add_cors(&headers, req, all->config); // so that a page can read the reason
+    http_refuse(client_reply(c), no->status, no->code, no->detail, buffer_view(&headers),
+                req->keep_alive);
+    buffer_free(&headers);
+    stats_add(&all->stats->refused, 1);
+    if (say_limited(&limit, all->loop->now_ms, SAY_EVERY_MS, &missed))
+        say(no->status == 503 ? SAY_WARN : SAY_INFO, "refused", SAY_I("status", no->status),
+            SAY_S("code", no->code), SAY_V("stream", stream), SAY_S("detail", no->detail),
+            SAY_I("not_said", (int64_t)missed));
+}
+
+static bool has_room(const struct clients *all, struct refusal *no)
+{
+    if (all->draining)
+        *no = (struct refusal){ 503, "unavailable", "the broker is shutting down",
+                                "Retry-After: 1\r\n" };
+    else if (atomic_load_explicit(all->total, memory_order_relaxed) > all->max)
+        *no =
+            (struct refusal){ 503, "unavailable", "the broker has as many clients as it can serve",
+                              "Retry-After: 5\r\n" };
+    else
+        return true;
+    return false;
+}
+
+// The X-Forwarded-For of a request may stand in several lines: they are one list.
+static struct in6_addr address_of(const struct client *c, const struct http_request *req)
+{
+    int64_t hops = c->all->config->trust_proxy;
+    struct buffer list = { 0 };
+    struct http_list cursor = { 0 };
+    struct view element;
+    while (hops > 0 && http_header_next(req, "X-Forwarded-For", &cursor, &element)) {
+        if (list.len)
+            buffer_add_view(&list, VIEW(","));
+        buffer_add_view(&list, element);
+    }
+    struct in6_addr address = door_address(c->fd, buffer_view(&list), hops);
+    buffer_free(&list);
+    return address;
+}
+
+// An address that sends one bad token after another gets its refusals late, and at
+// last none: guessing is to be slow, and cost us little.
+static void slow_down(struct client *c, const struct http_request *req)
+{
+    struct in6_addr address = address_of(c, req);
+    switch (door_bad_token(c->all->door, address, c->all->loop->now_ms)) {
+    case DOOR_OPEN: break;
+    case DOOR_SLOW: client_hold(c, address); break;
+    case DOOR_SHUT: client_shut(c, "too many bad tokens"); break;
+    }
+}
+
+static bool enter_door(struct client *c, const struct http_request *req, struct visitor **visitor,
+                       struct refusal *no)
+{
+    int64_t max = c->all->config->max_clients_per_ip;
+    *visitor = max ? door_enter(c->all->door, address_of(c, req), max) : NULL;
+    if (max && *visitor == NULL)
+        *no = (struct refusal){ 429, "too_many_clients",
+                                "this address has as many connections as it may have",
+                                "Retry-After: 5\r\n" };
+    return !max || *visitor != NULL;
+}
+
+static void answer_stream(struct client *c, const struct http_request *req, enum route route,
+                          struct view raw_id)
+{
+    struct clients *all = c->all;
+    struct admission a = { 0 };
+    struct refusal no;
+    struct visitor *visitor = NULL;
+    bool admitted = admission_read(&a, req, route, raw_id, all->config, clock_wall_ms(),
+                                   clients_redis_now_ms(all), &no);
+    if (admitted && has_room(all, &no) && enter_door(c, req, &visitor, &no)) {
+        struct buffer head = { 0 };
+        if (route == ROUTE_HISTORY) {
+            buffer_add_view(&head, VIEW("Cache-Control: no-store\r\n"));
+            admission_add_cors(&head, req, all->config);
+        } else
+            admission_write_handshake(&a, req, all->config, &head);
+        client_join(c, &a, buffer_view(&head), visitor);
+        buffer_free(&head);
+    } else {
+        refuse(c, req, &no, buffer_view(&a.id));
+        if (view_starts(view_of(no.code), VIEW("token_")))
+            slow_down(c, req);
+    }
+    admission_done(&a);
+}
+
+// What a browser asks before it lets a page send a header of its own.
+static void answer_preflight(struct client *c, const struct http_request *req)
+{
+    struct buffer headers = { 0 };
+    admission_add_cors(&headers, req, c->all->config);
+    if (headers.len)
+        buffer_add_view(&headers,
+                        VIEW("Access-Control-Allow-Methods: GET\r\n"
+                             "Access-Control-Allow-Headers: Authorization, Last-Event-ID\r\n"
+                             "Access-Control-Max-Age: 600\r\n"));
+    http_reply(client_reply(c), 204, VIEW(""), VIEW(""), buffer_view(&headers), req->keep_alive);
+    buffer_free(&headers);
+}
+
+static void answer_page(struct client *c, const struct http_request *req)
+{
+    const struct page_state state = {
+        .readable = pulse_readable(c->all->pulse, clock_mono_ms()),
+        .draining = c->all->draining,
+    };
+    static const struct refusal not_found = { 404, "not_found",
+                                              "no such path: streams are at /ws/{stream_id}", "" };
+    if (page_answer(req, state, client_reply(c)))
+        return;
+    if (http_header_has(req, "Upgrade", "websocket"))
+        refuse(c, req, &not_found, VIEW(""));
+    else
+        page_not_found(client_reply(c), req->keep_alive);
+}
+
+// An answer to HEAD has no body (RFC 9110 s. 9.3.2); `reply` is where it begins.
+static void drop_body(struct buffer *out, size_t reply)
+{
+    const char *end = memmem(out->at + reply, out->len - reply, "\r\n\r\n", 4);
+    CHECK(end != NULL);
+    out->len = (size_t)(end + 4 - out->at);
+}
+
+void answer_request(struct client *c, const struct http_request *req)
+{
+    struct view raw_id;
+    size_t reply = client_reply(c)->len;
+    enum route route = admission_route(req->path, &raw_id);
+    if (route == ROUTE_NONE)
+        answer_page(c, req);
+    else if (view_eq(req->method, VIEW("GET")))
+        answer_stream(c, req, route, raw_id);
+    else if (route != ROUTE_WS && view_eq(req->method, VIEW("OPTIONS")))
+        answer_preflight(c, req);
+    else
+        page_method_not_allowed(client_reply(c), req->keep_alive);
+    if (view_eq(req->method, VIEW("HEAD")))
+        drop_body(client_reply(c), reply);
+}

@@ -1,0 +1,28 @@
+// Where a client begins in a log, and what it missed by that. Pure.
+#pragma once
+
+#include "log/log.h"
+#include "log/notice.h"
+#include "shared/letter.h"
+
+struct seek_place {
+    uint64_t seq;
+    bool has_gap;
+    struct gap gap; // of what was asked for, this will not come
+};
+
+// window_ms: the start of the replay window, Redis's clock. Nobody begins before
+// it, whatever memory still holds. last: the newest id of the stream's latest run.
+struct seek_place seek_start(const struct log *l, const struct floor *floor, struct eventid last,
+                             const struct start *start, int64_t window_ms);
+
+// An `after` that is ahead of the latest run, and in no older one that the log still
+// has, is of another stream: the latest run is new to that client.
+bool seek_is_ahead(const struct log *l, struct eventid last, const struct start *start);
+
+// The id of the first event from seq on, and of the last one before it; 0-0: none.
+struct eventid seek_event_id(const struct log *l, uint64_t seq);
+struct eventid seek_event_id_before(const struct log *l, uint64_t seq);
+// Events, and whether there are gaps, among the items from `from` up to `to`.
+int64_t seek_count_events(const struct log *l, uint64_t from, uint64_t to);
+bool seek_has_gaps(const struct log *l, uint64_t from, uint64_t to);

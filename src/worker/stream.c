@@ -1,0 +1,136 @@
+#include "worker/stream.h"
+
+void streams_init(struct streams *s, struct mailbox *self, struct mailbox *tail)
+{
+    *s = (struct streams){ .self = self, .tail = tail };
+    table_init(&s->by_id);
+    list_init(&s->changed);
+}
+
+static void post_request(const struct stream *s, enum letter_kind kind)
+{
+    struct request *r = must_alloc(sizeof(*r) + s->id_len);
+    *r = (struct request){
+        .letter.kind = kind,
+        .from = s->all->self,
+        .stream = (struct stream *)(uintptr_t)s,
+        .form = s->form,
+        .id_len = s->id_len,
+    };
+    memcpy(r->id, stream_id(s).at, s->id_len);
+    mailbox_post(s->all->tail, &r->letter);
+}
+
+static struct stream *stream_new(struct streams *all, struct view key)
+{
+    struct stream *s = must_alloc(sizeof(*s) + key.len);
+    *s = (struct stream){ .all = all, .id_len = key.len - 1, .epoch_due = all->epoch_due };
+    memcpy(s->key, key.at, key.len);
+    s->form = (enum form)key.at[0];
+    list_init(&s->in_changed);
+    list_init(&s->waiting);
+    list_init(&s->idle);
+    list_init(&s->ready);
+    list_init(&s->blocked);
+    deadline_init(&s->pause);
+    log_init(&s->log);
+    table_add(&all->by_id, &s->by_id, (struct view){ s->key, key.len });
+    post_request(s, LETTER_FOLLOW);
+    return s;
+}
+
+void stream_free(struct stream *s)
+{
+    CHECK(s->clients == 0);
+    list_remove(&s->in_changed);
+    deadline_cancel(&s->pause);
+    log_done(&s->log);
+    free(s);
+}
+
+void streams_done(struct streams *s)
+{
+    for (struct table_node *node; (node = table_any(&s->by_id));) {
+        table_remove(&s->by_id, node);
+        stream_free(TABLE_ITEM(node, struct stream, by_id));
+    }
+    table_done(&s->by_id);
+}
+
+struct stream *streams_find(struct streams *s, enum form form, struct view id)
+{
+    struct buffer key = { 0 };
+    buffer_add(&key, &(char){ (char)form }, 1);
+    buffer_add_view(&key, id);
+    struct table_node *found = table_find(&s->by_id, buffer_view(&key));
+    struct stream *stream =
+        found ? TABLE_ITEM(found, struct stream, by_id) : stream_new(s, buffer_view(&key));
+    buffer_free(&key);
+    return stream;
+}
+
+// Out of the table, so that the next client begins anew; in memory until the tail
+// has said farewell, for letters that name it may be under way.
+static void unfollow(struct stream *s)
+{
+    table_remove(&s->all->by_id, &s->by_id);
+    list_remove(&s->in_changed);
+    deadline_cancel(&s->pause);
+    log_done(&s->log);
+    post_request(s, LETTER_UNFOLLOW);
+}
+
+void stream_join(struct stream *s)
+{
+    s->clients++;
+}
+
+void stream_leave(struct stream *s)
+{
+    CHECK(s->clients > 0);
+    if (--s->clients == 0)
+        unfollow(s);
+}
+
+void stream_mark_changed(struct stream *s)
+{
+    if (list_empty(&s->in_changed))
+        list_push(&s->all->changed, &s->in_changed);
+}
+
+void stream_refresh(struct stream *s)
+{
+    post_request(s, LETTER_REFRESH);
+}
+
+void stream_trim(struct stream *s, uint64_t first_seq)
+{
+    log_trim(&s->log, first_seq);
+}
+
+void stream_learn(struct stream *s, struct news *news)
+{
+    for (size_t i = 0; i < news->extent_count; i++)
+        log_extend(&s->log, &news->extents[i]);
+    if (s->log.len == 0) // what there was has left the ring
+        s->log.first_seq = s->log.end_seq = news->end_seq;
+    s->log.run_seq = news->run_seq > s->log.first_seq ? news->run_seq : s->log.first_seq;
+    s->last = news->last;
+    s->floor = news->floor;
+    s->epoch = news->epoch;
+    s->primed = s->primed || news->ready;
+    stream_mark_changed(s);
+}
+
+void streams_mark_stale(struct streams *s, uint64_t epoch)
+{
+    if (s->epoch_due == epoch + 1)
+        return;
+    s->epoch_due = epoch + 1;
+    for (size_t slot = 0; slot < s->by_id.slot_count; slot++)
+        for (struct table_node *n = s->by_id.slots[slot]; n; n = n->next) {
+            struct stream *stream = TABLE_ITEM(n, struct stream, by_id);
+            stream->epoch_due = epoch + 1;
+            stream_mark_changed(stream);
+        }
+}

@@ -1,0 +1,51 @@
+// A thread that serves clients: its own listener, its clients, its view of their
+// streams. Workers share nothing but segments' reference counts; the tail and the
+// broker reach them by letter.
+#pragma once
+
+#include <pthread.h>
+
+#include "base/mailbox.h"
+#include "shared/config.h"
+#include "shared/pulse.h"
+#include "shared/stats.h"
+#include "worker/client.h"
+#include "worker/stream.h"
+
+struct worker {
+    int number;
+    const struct config *config;
+    pthread_t thread;
+    struct loop loop;
+    struct mailbox mailbox;
+    struct streams streams;
+    struct clients clients;
+    struct stats stats;
+    struct watch listener;
+    int listen_fd, spare_fd;
+    struct deadline_queue ends, pauses;
+    struct deadline end, pause;
+    bool running;        // the thread was started
+    atomic_bool drained; // its clients are gone, or the time for that is over
+};
+
+// What all workers of a broker share.
+struct worker_world {
+    const struct config *config;
+    const struct pulse *pulse;
+    struct mailbox *tail;
+    struct door door;
+    atomic_size_t clients;
+    size_t max_clients;
+};
+
+// Prepares a worker on a listening socket, which it takes over. False: *why is a
+// sentence to be freed, and the process is to end.
+bool worker_init(struct worker *w, int number, struct worker_world *world, int listen_fd,
+                 char **why);
+bool worker_start(struct worker *w, char **why);
+
+void worker_drain(struct worker *w); // `drained` is set when its clients are gone, or time is up
+void worker_stop(struct worker *w);  // it ends at once
+void worker_join(struct worker *w);  // waits for its end; its clients are gone then
+void worker_done(struct worker *w);  // when nobody posts to it any more
