@@ -79,7 +79,7 @@ static bool say_why(const char *event, char *why)
 // Prepares the workers; they are as many as b->worker_count says then.
 static bool make_workers(struct broker *b, int count)
 {
-    struct net_options net = {
+    struct listener_options net = {
         .host = b->config->host,
         .port = (int)b->config->port,
         .sole = true,
@@ -88,11 +88,11 @@ static bool make_workers(struct broker *b, int count)
     char *why = NULL;
     b->workers = must_alloc((size_t)count * sizeof(*b->workers));
     while (b->worker_count < count) {
-        int fd = net_listen(&net, &why);
+        int fd = listener_open(&net, &why);
         if (fd < 0)
             return say_why("listen_failed", why);
         net.sole = false; // the others share it with us
-        net.port = net_port(fd);
+        net.port = listener_port(fd);
         if (!worker_init(&b->workers[b->worker_count], b->worker_count, &b->world, fd, &why))
             return say_why("start_failed", why);
         b->worker_count++;
@@ -106,12 +106,12 @@ static void say_listening(const struct broker *b, size_t descriptors)
     struct buffer redis = { 0 };
     redis_url_show(&c->redis_url, &redis);
     say(SAY_INFO, "listening", SAY_S("version", BOND_VERSION), SAY_S("host", c->host),
-        SAY_I("port", net_port(b->workers[0].listen_fd)), SAY_V("redis", buffer_view(&redis)),
+        SAY_I("port", listener_port(b->workers[0].listen_fd)), SAY_V("redis", buffer_view(&redis)),
         SAY_I("workers", b->worker_count), SAY_I("max_clients", (int64_t)b->world.max_clients),
         SAY_I("descriptors", (int64_t)descriptors), SAY_I("ring_seconds", c->ring_seconds),
         SAY_I("ring_bytes", c->ring_bytes), SAY_I("memory_bytes", c->memory_bytes));
     buffer_free(&redis);
-    if (strcmp(c->secret, CONFIG_DEFAULT_SECRET) == 0 && !net_is_loopback(c->host))
+    if (strcmp(c->secret, CONFIG_DEFAULT_SECRET) == 0 && !listener_is_loopback(c->host))
         say(SAY_WARN, "default_secret",
             SAY_S("hint",
                   "anyone can mint tokens for this broker: set BOND_SECRET, here and in the API"));

@@ -14,7 +14,7 @@
 // the kernel, once for each client. More than this is refused by send().
 #define NOTSENT_LOWAT (128 * 1024)
 
-static char *failed(const char *what, const struct net_options *o, const char *why)
+static char *failed(const char *what, const struct listener_options *o, const char *why)
 {
     char *text = NULL;
     const char *hint = errno == EADDRINUSE ? "; another program has it: stop that, or set BOND_PORT"
@@ -44,7 +44,7 @@ static bool is_free(const struct addrinfo *a)
     return is;
 }
 
-static int open_listener(const struct addrinfo *a, const struct net_options *o)
+static int open_listener(const struct addrinfo *a, const struct listener_options *o)
 {
     if (o->sole && !is_free(a))
         return -1;
@@ -65,7 +65,7 @@ static int open_listener(const struct addrinfo *a, const struct net_options *o)
     return -1;
 }
 
-int net_listen(const struct net_options *o, char **why)
+int listener_open(const struct listener_options *o, char **why)
 {
     const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
                                     .ai_socktype = SOCK_STREAM };
@@ -85,7 +85,7 @@ int net_listen(const struct net_options *o, char **why)
     return fd;
 }
 
-int net_port(int fd)
+int listener_port(int fd)
 {
     union {
         struct sockaddr any;
@@ -97,7 +97,7 @@ int net_port(int fd)
     return ntohs(a.any.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
 }
 
-bool net_is_loopback(const char *host)
+bool listener_is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
            strcmp(host, "localhost") == 0;

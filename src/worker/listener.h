@@ -3,7 +3,7 @@
 
 #include "base/base.h"
 
-struct net_options {
+struct listener_options {
     const char *host; // an address, or a name that getaddrinfo(3) resolves
     int port;         // 0: any free one
     bool sole; // refuse an address that somebody listens on, though SO_REUSEPORT would share it
@@ -14,8 +14,8 @@ struct net_options {
 // its own on one address, and with the options that accepted sockets inherit
 // (Linux clones them): TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT.
 // -1: *why is a sentence to be freed.
-int net_listen(const struct net_options *options, char **why);
-int net_port(int fd); // the port that it is bound to
+int listener_open(const struct listener_options *options, char **why);
+int listener_port(int fd); // the port that it is bound to
 
 // Is `host`, as given, an address that only this machine can reach?
-bool net_is_loopback(const char *host);
+bool listener_is_loopback(const char *host);
