@@ -20,6 +20,16 @@ void deadline_arm(struct deadline_queue *q, struct deadline *d, int64_t now_ms)
     list_move(&q->waiting, &d->node);
 }
 
+void deadline_arm_at(struct deadline_queue *q, struct deadline *d, int64_t due_ms)
+{
+    d->due_ms = due_ms;
+    list_remove(&d->node);
+    struct list *before = q->waiting.prev;
+    while (before != &q->waiting && LIST_ITEM(before, struct deadline, node)->due_ms > due_ms)
+        before = before->prev;
+    list_push(before->next, &d->node); // a node is a list's head, too: before its successor
+}
+
 void deadline_cancel(struct deadline *d)
 {
     list_remove(&d->node);

@@ -79,10 +79,18 @@ void table_remove(struct table *t, struct table_node *node)
     t->len--;
 }
 
+struct table_node *table_next(const struct table *t, const struct table_node *node)
+{
+    if (node && node->next)
+        return node->next;
+    size_t slot = node ? (node->hash & (t->slot_count - 1)) + 1 : 0;
+    for (; t->len && slot < t->slot_count; slot++)
+        if (t->slots[slot])
+            return t->slots[slot];
+    return NULL;
+}
+
 struct table_node *table_any(const struct table *t)
 {
-    for (size_t i = 0; t->len && i < t->slot_count; i++)
-        if (t->slots[i])
-            return t->slots[i];
-    return NULL;
+    return table_next(t, NULL);
 }

@@ -25,4 +25,11 @@ void table_remove(struct table *t, struct table_node *node);
 // Some node, NULL when empty: for taking all of them out.
 struct table_node *table_any(const struct table *t);
 
+// All of them in some order: the one behind `node`, the first for NULL; NULL at the end.
+// Nothing may be added or removed in between.
+struct table_node *table_next(const struct table *t, const struct table_node *node);
+#define TABLE_EACH(node, table)                                                                    \
+    for (struct table_node *node = table_next((table), NULL); node;                                \
+         node = table_next((table), node))
+
 #define TABLE_ITEM(node, type, member) CONTAINER_OF(node, type, member)

@@ -92,6 +92,12 @@ void stream_leave(struct stream *s)
         unfollow(s);
 }
 
+struct list *stream_list(struct stream *s, size_t i)
+{
+    struct list *const lists[] = { &s->waiting, &s->idle, &s->ready, &s->blocked };
+    return i < ARRAY_LEN(lists) ? lists[i] : NULL;
+}
+
 void stream_mark_changed(struct stream *s)
 {
     if (list_empty(&s->in_changed))
@@ -127,10 +133,9 @@ void streams_mark_stale(struct streams *s, uint64_t epoch)
     if (s->epoch_due == epoch + 1)
         return;
     s->epoch_due = epoch + 1;
-    for (size_t slot = 0; slot < s->by_id.slot_count; slot++)
-        for (struct table_node *n = s->by_id.slots[slot]; n; n = n->next) {
-            struct stream *stream = TABLE_ITEM(n, struct stream, by_id);
-            stream->epoch_due = epoch + 1;
-            stream_mark_changed(stream);
-        }
+    TABLE_EACH (node, &s->by_id) {
+        struct stream *stream = TABLE_ITEM(node, struct stream, by_id);
+        stream->epoch_due = epoch + 1;
+        stream_mark_changed(stream);
+    }
 }

@@ -50,6 +50,8 @@ struct stream *streams_find(struct streams *s, enum form form, struct view id);
 void stream_join(struct stream *s);
 void stream_leave(struct stream *s);
 
+struct list *stream_list(struct stream *s, size_t i); // each of its lists; NULL: no more
+
 void stream_mark_changed(struct stream *s);
 
 // Redis cannot be read, or could not: the log may lack what was published since,

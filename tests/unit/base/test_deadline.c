@@ -117,6 +117,22 @@ static void one_that_arms_itself_waits_for_its_next_time(void **state)
     assert_due_at(200, "a");
 }
 
+// ---- other durations --------------------------------------------------------
+
+static void one_may_be_due_at_another_time(void **state)
+{
+    (void)state;
+    arm_at(&a, 0);
+    deadline_arm_at(&queue, &b.deadline, 30);
+    deadline_arm_at(&queue, &c.deadline, 100);
+    assert_int_equal(deadline_queue_next(&queue), 30);
+    assert_due_at(30, "b");
+    assert_due_at(100, "ac");
+    arm_at(&a, 100);
+    deadline_arm_at(&queue, &a.deadline, 110);
+    assert_due_at(110, "a");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +141,7 @@ int main(void)
         cmocka_unit_test_setup(a_cancelled_one_never_falls_due, set_up),
         cmocka_unit_test_setup(one_can_move_to_another_queue, set_up),
         cmocka_unit_test_setup(one_that_arms_itself_waits_for_its_next_time, set_up),
+        cmocka_unit_test_setup(one_may_be_due_at_another_time, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,6 +161,28 @@ static void all_are_taken_out_once(void **state)
     free(many);
 }
 
+static void each_is_walked_once(void **state)
+{
+    (void)state;
+    enum { SOME = 300 };
+    static struct table_node nodes[SOME];
+    static char keys[SOME][8];
+    unsigned seen[SOME] = { 0 };
+    TABLE_EACH (none, &t)
+        fail();
+    for (int i = 0; i < SOME; i++) {
+        size_t len = (size_t)snprintf(keys[i], sizeof(keys[i]), "%d", i);
+        table_add(&t, &nodes[i], (struct view){ keys[i], len });
+    }
+    TABLE_EACH (node, &t)
+        seen[node - nodes]++;
+    for (int i = 0; i < SOME; i++) {
+        assert_int_equal(seen[i], 1);
+        table_remove(&t, &nodes[i]);
+    }
+    table_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +193,7 @@ int main(void)
         cmocka_unit_test_setup(it_grows_with_what_it_holds, set_up),
         cmocka_unit_test_setup(others_stay_when_one_is_removed, set_up),
         cmocka_unit_test_setup(all_are_taken_out_once, set_up),
+        cmocka_unit_test_setup(each_is_walked_once, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
