@@ -128,6 +128,7 @@ static bool start(struct broker *b)
     b->world.config = b->config;
     b->world.pulse = &b->pulse;
     b->world.tail = tail_mailbox(b->tail);
+    b->world.outbox_bytes = (size_t)b->config->outbox_bytes / (size_t)workers;
     b->world.max_clients = choose_max_clients(b, descriptors, workers);
     if (!make_workers(b, workers))
         return false;

@@ -282,10 +282,16 @@ struct cursor log_advance(const struct log *l, struct cursor at, size_t bytes)
     };
 }
 
-struct view log_rest_of_item(const struct log *l, struct cursor at)
+struct log_part log_rest(const struct log *l, struct cursor at)
 {
     const struct extent *e = extent_of(l, at.seq);
     uint32_t i = (uint32_t)(at.seq - e->first_seq);
     uint32_t start = segment_start(e->segment, i) + at.skip;
-    return (struct view){ e->segment->data + start, segment_item(e->segment, i)->end - start };
+    return (struct log_part){ e->segment, start, segment_item(e->segment, i)->end - start };
+}
+
+struct view log_rest_of_item(const struct log *l, struct cursor at)
+{
+    struct log_part rest = log_rest(l, at);
+    return (struct view){ rest.segment->data + rest.at, rest.len };
 }

@@ -80,6 +80,13 @@ size_t log_gather(const struct log *l, struct cursor at, uint64_t until_seq, siz
 struct cursor log_advance(const struct log *l, struct cursor at, size_t bytes);
 // What is left of the item that the cursor stands at or inside.
 struct view log_rest_of_item(const struct log *l, struct cursor at);
+// The same as a place in a segment, for who keeps it beyond the log's own reference.
+struct log_part {
+    struct segment *segment;
+    uint32_t at;
+    size_t len;
+};
+struct log_part log_rest(const struct log *l, struct cursor at);
 static inline struct view log_bytes(const struct log *l, uint64_t seq) // all of an item
 {
     return log_rest_of_item(l, (struct cursor){ .seq = seq });

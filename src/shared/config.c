@@ -49,6 +49,8 @@ static const struct setting settings[] = {
       "memory of one stream's ring, in bytes; the oldest events leave first" },
     { "BOND_MEMORY_BYTES", INTEGER, FIELD(memory_bytes), "0", 0, INT64_C(1) << 50,
       "memory of all rings, in bytes; 0: half of what the process may use" },
+    { "BOND_OUTBOX_BYTES", INTEGER, FIELD(outbox_bytes), "67108864", 1048576, INT64_C(1) << 40,
+      "memory of what waits for clients outside the rings, in bytes; who has made no progress for longest is closed" },
     { "BOND_EVENT_BYTES", INTEGER, FIELD(event_bytes), "4194304", 1024, INT64_C(1) << 29,
       "the largest event that is delivered, in bytes; larger ones are skipped and logged" },
     { "BOND_MAX_CLIENTS", INTEGER, FIELD(max_clients), "0", 0, 100000000,

@@ -175,16 +175,24 @@ void door_leave(struct door *d, struct visitor *v)
     pthread_mutex_unlock(&d->lock);
 }
 
+// False: it has sent more than it may.
+static bool may_send_bad_token(struct visitor *v, int64_t now_ms)
+{
+    if (v->credit_from_ms < now_ms)
+        v->credit_from_ms = now_ms;
+    v->credit_from_ms += BAD_TOKEN_MS;
+    if (v->credit_from_ms - now_ms <= BAD_TOKENS_AT_ONCE * BAD_TOKEN_MS)
+        return true;
+    v->credit_from_ms = now_ms + BAD_TOKENS_AT_ONCE * BAD_TOKEN_MS;
+    return false;
+}
+
 enum door_verdict door_bad_token(struct door *d, struct in6_addr address, int64_t now_ms)
 {
     enum door_verdict verdict = DOOR_OPEN;
     pthread_mutex_lock(&d->lock);
     struct visitor *v = find(d, address, true);
-    if (v->credit_from_ms < now_ms)
-        v->credit_from_ms = now_ms;
-    v->credit_from_ms += BAD_TOKEN_MS;
-    if (v->credit_from_ms - now_ms > BAD_TOKENS_AT_ONCE * BAD_TOKEN_MS) {
-        v->credit_from_ms = now_ms + BAD_TOKENS_AT_ONCE * BAD_TOKEN_MS;
+    if (!may_send_bad_token(v, now_ms)) {
         verdict = v->slow < SLOW_MAX ? DOOR_SLOW : DOOR_SHUT;
         if (verdict == DOOR_SLOW) {
             if (is_stranger(v))
@@ -194,6 +202,14 @@ enum door_verdict door_bad_token(struct door *d, struct in6_addr address, int64_
     }
     pthread_mutex_unlock(&d->lock);
     return verdict;
+}
+
+enum door_verdict door_bad_token_of(struct door *d, struct visitor *v, int64_t now_ms)
+{
+    pthread_mutex_lock(&d->lock);
+    bool may = may_send_bad_token(v, now_ms);
+    pthread_mutex_unlock(&d->lock);
+    return may ? DOOR_OPEN : DOOR_SHUT;
 }
 
 void door_slow_done(struct door *d, struct in6_addr address)

@@ -37,4 +37,6 @@ void door_leave(struct door *d, struct visitor *v);
 // with door_slow_done.
 enum door_verdict { DOOR_OPEN, DOOR_SLOW, DOOR_SHUT };
 enum door_verdict door_bad_token(struct door *d, struct in6_addr address, int64_t now_ms);
+// The same in-band, from a client that is in: nothing is held back, so that none is slow.
+enum door_verdict door_bad_token_of(struct door *d, struct visitor *v, int64_t now_ms);
 void door_slow_done(struct door *d, struct in6_addr address);

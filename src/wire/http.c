@@ -433,6 +433,18 @@ void http_reply(struct buffer *out, int status, struct view content_type, struct
     buffer_add_view(out, body);
 }
 
+void http_reply_head(struct buffer *out, int status, struct view content_type, struct view extra,
+                     bool chunked, bool keep_alive)
+{
+    buffer_printf(out, "HTTP/1.1 %d %s\r\nContent-Type: " VIEW_FMT "\r\n", status,
+                  http_status_text(status), VIEW_ARG(content_type));
+    if (chunked)
+        buffer_add_view(out, VIEW("Transfer-Encoding: chunked\r\n"));
+    buffer_printf(out, "Connection: %s\r\n", keep_alive ? "keep-alive" : "close");
+    buffer_add_view(out, extra);
+    buffer_add_view(out, VIEW("\r\n"));
+}
+
 void http_refuse(struct buffer *out, int status, const char *code, const char *detail,
                  struct view extra, bool keep_alive)
 {

@@ -73,6 +73,10 @@ const char *http_status_text(int status); // "Forbidden"; "Unknown" for what we 
 // Content-Type is left out then.
 void http_reply(struct buffer *out, int status, struct view content_type, struct view body,
                 struct view extra, bool keep_alive);
+// The head of a reply whose body comes piece by piece: in chunks (RFC 9112 s. 7.1), each
+// of which the caller frames, or, not chunked, up to the connection's end.
+void http_reply_head(struct buffer *out, int status, struct view content_type, struct view extra,
+                     bool chunked, bool keep_alive);
 // A refusal: {"error":code,"detail":detail}. Both are texts of ours: plain ASCII
 // without quotes, backslashes or control characters.
 void http_refuse(struct buffer *out, int status, const char *code, const char *detail,

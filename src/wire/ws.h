@@ -13,6 +13,7 @@ enum ws_close_code {
     WS_CLOSE_PROTOCOL = 1002,
     WS_CLOSE_NONE = 1005, // a close frame without a code; never on the wire
     WS_CLOSE_BAD_DATA = 1007,
+    WS_CLOSE_POLICY = 1008,
     WS_CLOSE_TOO_BIG = 1009,
     WS_CLOSE_FAILURE = 1011,
     WS_CLOSE_TRY_LATER = 1013,

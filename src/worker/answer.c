@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "worker/page.h"
+#include "worker/requests.h"
+#include "worker/subscription.h"
 
 #define SAY_EVERY_MS 1000
 
@@ -72,13 +74,17 @@ static void slow_down(struct client *c, const struct http_request *req)
 static bool enter_door(struct client *c, const struct http_request *req, struct visitor **visitor,
                        struct refusal *no)
 {
-    int64_t max = c->all->config->max_clients_per_ip;
-    *visitor = max ? door_enter(c->all->door, address_of(c, req), max) : NULL;
-    if (max && *visitor == NULL)
+    const struct config *config = c->all->config;
+    int64_t max = config->max_clients_per_ip ? config->max_clients_per_ip : INT64_MAX;
+    *visitor = NULL;
+    if (max == INT64_MAX && !config->expire_live) // nothing counts by address once it is in
+        return true;
+    *visitor = door_enter(c->all->door, address_of(c, req), max);
+    if (*visitor == NULL)
         *no = (struct refusal){ 429, "too_many_clients",
                                 "this address has as many connections as it may have",
                                 "Retry-After: 5\r\n" };
-    return !max || *visitor != NULL;
+    return *visitor != NULL;
 }
 
 static void answer_stream(struct client *c, const struct http_request *req, enum route route,
@@ -88,6 +94,10 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
     struct admission a = { 0 };
     struct refusal no;
     struct visitor *visitor = NULL;
+    if (all->draining && route == ROUTE_SSE) { // an EventSource tries again, but for a status
+        client_shut(c, "drain");
+        return;
+    }
     bool admitted = admission_read(&a, req, route, raw_id, all->config, clock_wall_ms(),
                                    clients_redis_now_ms(all), &no);
     if (admitted && has_room(all, &no) && enter_door(c, req, &visitor, &no)) {
@@ -97,7 +107,7 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
             admission_add_cors(&head, req, all->config);
         } else
             admission_write_handshake(&a, req, all->config, &head);
-        client_join(c, &a, buffer_view(&head), visitor);
+        subscription_join(c, &a, buffer_view(&head), visitor);
         buffer_free(&head);
     } else {
         refuse(c, req, &no, buffer_view(&a.id));

@@ -1,18 +1,23 @@
-// One connection's life, and all the connections of one worker.
+// One connection's life, and what all the connections of a worker share.
 //
 //           accept                                          101
 //             ▼                                              ▲
 //   HEAD ──request, token, stream──▶ JOINING ──ring primed──▶ OPEN
-//    ▲ │ │                             │                      │
-//    │ │ └─ bad tokens ──▶ HELD ──┐    │                      │
-//    │ └─ page, refusal ────┐     │    │                      │
-//    └──── keep-alive ──────┤     ▼    ▼                      ▼
-//                           └───────▶ CLOSING ──sent, EOF──▶ DEAD ──reaped after the turn
+//    ▲ │ │                             │  └──▶ HISTORY         │
+//    │ │ └─ bad tokens ──▶ HELD ──┐    │          │            │
+//    │ └─ page, refusal ────┐     │    │          │            │
+//    │                      ▼     ▼    ▼          ▼            ▼
+//    └──── keep-alive ───── CLOSING ──all sent, the peer's end──▶ DEAD ──reaped after the turn
 //
-// An OPEN client is a cursor in its stream's log; replay, live and lagging differ
-// only in where it stands. A handshake waits (JOINING) until the stream's place in
-// Redis is fixed, so that whatever is published after connect() returns is
-// delivered; when Redis cannot be read it is let in after a second and waits OPEN.
+// An OPEN client has a subscription: a cursor in its stream's log. Replay, live and lagging
+// differ only in where it stands. A handshake waits (JOINING) until the stream's place in
+// Redis is fixed, so that whatever is published after connect() returns is delivered;
+// when Redis cannot be read it is let in after a second and waits OPEN.
+//
+// What waits to be sent to a client, besides what its cursor stands at, is its outbox. It
+// holds what the client has asked for (replies) or one batch of control frames and notices,
+// never more: the next batch is made when the last one has left (flush.h). While more than
+// OUTBOX_MAX waits, nothing is read from its socket.
 //
 // All of it belongs to its worker's thread; the door alone is shared.
 #pragma once
@@ -20,21 +25,39 @@
 #include "base/deadline.h"
 #include "base/list.h"
 #include "base/loop.h"
-#include "log/log.h"
+#include "log/excerpt.h"
 #include "shared/config.h"
 #include "shared/door.h"
 #include "shared/pulse.h"
 #include "shared/stats.h"
-#include "worker/admission.h"
+#include "wire/http.h"
+#include "wire/ws.h"
+#include "worker/budget.h"
+#include "worker/outbox.h"
 #include "worker/stream.h"
+
+#define INPUT_MAX (16 * KIB)  // read at once, and kept while it cannot be looked at yet
+#define OUTBOX_MAX (64 * KIB) // that waits, before nothing more is read
+#define COMMENT_MS 15000      // between comments that keep a quiet event stream open
 
 enum client_state {
     CLIENT_HEAD,
     CLIENT_HELD,
     CLIENT_JOINING,
     CLIENT_OPEN,
+    CLIENT_HISTORY,
     CLIENT_CLOSING,
     CLIENT_DEAD,
+};
+
+// One client's place in one stream.
+struct subscription {
+    struct list node;      // of one of the stream's lists
+    struct stream *stream; // while JOINING, OPEN or HISTORY
+    struct cursor cursor;  // once the stream is primed
+    bool waiting : 1;      // its cursor is not set yet: it is in stream->waiting
+    bool slow_skip : 1;    // slow=skip: who falls behind goes on from the oldest event
+    bool told_stale : 1;   // the last `source` message that it got
 };
 
 struct client {
@@ -44,19 +67,57 @@ struct client {
     int64_t expiry_s;         // its token's, with live expiry; else 0
 
     // What a delivery touches, side by side: it comes cold from memory.
-    struct list node; // of one of the stream's lists, or of all->lobby, leaving, dead
     struct clients *all;
-    struct stream *stream; // while JOINING or OPEN
-    struct cursor cursor;  // OPEN, once the stream is primed
-    struct extra *extra;   // what only a client in the middle of something needs
+    struct extra *extra; // what only a client in the middle of something needs
+    // Its node is of all->lobby, leaving or dead while it has no stream.
+    struct subscription sub;
     int fd;
     uint8_t state;
-    uint8_t interest; // what epoll watches for: EPOLLIN, EPOLLOUT
-    bool slow_skip;   // slow=skip: a lagging client goes on from the oldest event
-    bool waiting;     // its cursor is not set yet: it is in stream->waiting
-    bool pinged;      // a pong is due
-    bool going_away;  // closes with 1001 once it has had all of the log
-    bool told_stale;  // the last `source` message that it got
+    uint8_t interest;    // what epoll watches for: EPOLLIN, EPOLLOUT
+    bool pinged : 1;     // a pong is due
+    bool progressed : 1; // bytes have left since its deadline was armed
+    bool peer_ended : 1; // nothing more comes from it, but it may still read
+    bool going_away : 1; // closes with 1001 once it has had all of the log
+};
+
+// What most clients do not need most of the time; made when needed, dropped when
+// all of it is empty.
+struct extra {
+    struct client *of;
+    struct buffer in;        // a request head that is not whole; what could not be looked at yet
+    struct outbox outbox;    // leaves before anything else but the rest of a frame under way
+    struct buffer handshake; // goes out when the client is let in
+    struct buffer message;   // what has come of a message that we look into
+    struct holder holder;    // counts the memory of all these
+    struct ws_reader reader;
+    struct start start;      // where a waiting client wants to begin
+    struct excerpt history;  // what is left of one that is being sent
+    uint64_t limit;          // events of a history that it asked for
+    struct gap gap;          // owed: of all that was passed over since the last one was told
+    int64_t let_in_ms;       // Redis's clock, when it was let in to wait inside; 0: it was not
+    uint64_t live_seq;       // a replay ends here
+    struct in6_addr address; // of a client that is held
+    size_t ending_at;        // its place in all->ending
+    int64_t inflate_from_us; // what it unfolds is paid for up to here (frames.c)
+    int64_t auth_from_ms;    // its in-band tokens are paid for up to here (expiry.c)
+    struct deadline resume;  // armed while its input waits for that
+    uint8_t pong_len;        // of the newest pong, which is not in the outbox yet
+    char pong[WS_CONTROL_MAX];
+    bool starting;      // `start` is still needed
+    bool greeted;       // `hello` has been said
+    bool replaying;     // `live` is still to be said
+    bool gap_owed;      // nothing behind the cursor leaves before it
+    bool keep_alive;    // after the reply
+    bool chunked;       // a history goes out in chunks (HTTP/1.1)
+    bool wants_history; // and not the stream
+    bool history_ends;  // its last piece is in the outbox
+    bool ping;          // a ping or comment is to be sent
+    bool pong_waits;    // a pong is to be sent
+    bool says_expiring; // `expiring` is to be sent
+    bool replying;      // HEAD: the deadline is about the reply
+    bool confirmed;     // the stream was read again for an `after` ahead of what we knew
+    bool ending;        // it is in all->ending
+    bool told_expiring;
 };
 
 struct clients {
@@ -69,6 +130,7 @@ struct clients {
     struct door *door;
     atomic_size_t *total; // connections of all workers
     size_t max;           // of all workers; above it nobody is upgraded
+    size_t outbox_bytes;  // this worker's share of BOND_OUTBOX_BYTES
     // Answers a request of a client in HEAD: with client_reply, or client_join.
     void (*answer)(struct client *c, const struct http_request *req);
 
@@ -77,44 +139,73 @@ struct clients {
     struct list lobby;   // HEAD, HELD
     struct list leaving; // CLOSING
     struct list dead;
-    struct deadline_queue heads, holds, joins, pings, comments, pongs, closings, drains, looks,
-        pauses;
+    struct deadline_queue heads, holds, joins, pings, comments, pongs, stalls, drains, looks,
+        pauses, resumes;
     struct deadline look;   // at Redis's pulse, and at tokens that end soon
     struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;
+    struct budget budget;
     struct inflater *inflater; // made when the first client needs it
     struct buffer text;
 };
 
-void clients_init(struct clients *all);  // its first part is set
-void clients_start(struct clients *all); // on the worker's thread
-void clients_done(struct clients *all);  // closes all that are left, at once
+// ---- for the other files of a client's life -------------------------------------
 
-// Takes over an accepted, non-blocking socket. False: memory or epoll is out; it
-// is still the caller's.
-bool clients_add(struct clients *all, int fd);
+struct extra *client_extra(struct client *c); // made if it has none
+void client_drop_extra_if_idle(struct client *c);
+// What it holds has changed; `progress`: it has got on.
+void client_recount(struct client *c, bool progress);
 
-// Letters about a stream. They take over what the letter owns, and free it.
-void clients_news(struct clients *all, struct news *news);
-void clients_failure(struct clients *all, struct failure *failure);
+// The one place where a client's state changes; `why` is for the log.
+void client_enter(struct client *c, enum client_state state, const char *why);
+// Ends the connection now. The struct lives until the turn's end: events for it may be in
+// hand.
+void client_die(struct client *c, const char *why);
+// Its subscription ends. In the middle of a frame, the rest of it goes to the outbox.
+void client_leave_stream(struct client *c);
+void client_leave_door(struct client *c); // its address may have one more
+void client_forget_ending(struct client *c);
+// Tells epoll what it waits for. blocked: its socket takes no more now.
+void client_watch(struct client *c, bool blocked);
 
-// Once a turn: sends what is new to those who want it, reaps the dead. True when
-// some are not done and their sockets take more.
-bool clients_flush(struct clients *all);
+// The rest of the frame that it is in the middle of goes to the outbox, by reference, so
+// that the log may drop it.
+void client_hold_rest(struct client *c);
 
-// No new clients; those there are get what is in the log, then 1001, spread over
-// drain_ms. clients_left says how many are still to go.
-void clients_drain(struct clients *all, int64_t drain_ms);
-size_t clients_left(const struct clients *all);
+void clients_reap(struct clients *all); // frees the dead, once a turn
 
-// For `answer`.
-
-struct buffer *client_reply(struct client *c); // whole replies are appended here
-// The reply there is waits a second, and the connection ends with it.
-void client_hold(struct client *c, struct in6_addr address);
-void client_shut(struct client *c, const char *why); // ends it now, without a reply
-// Follows the stream that `a` names; what goes first to the client is `handshake`
-// (ROUTE_WS, ROUTE_SSE) or the head of a history's reply. Takes over visitor.
-void client_join(struct client *c, const struct admission *a, struct view handshake,
-                 struct visitor *visitor);
 int64_t clients_redis_now_ms(const struct clients *all); // Redis's clock
+static inline int64_t clients_window_start_ms(const struct clients *all)
+{
+    return clients_redis_now_ms(all) - all->config->ring_seconds * MS_PER_S;
+}
+
+static inline struct client *client_of(struct list *node) // of a stream's list
+{
+    return CONTAINER_OF(node, struct client, sub.node);
+}
+
+static inline bool client_is_sse(const struct client *c)
+{
+    return c->sub.stream && c->sub.stream->form == FORM_SSE;
+}
+
+static inline bool client_tells(const struct client *c) // its format has more than events
+{
+    return c->sub.stream && form_tells(c->sub.stream->form);
+}
+
+static inline bool client_has_log(const struct client *c) // its cursor stands in one
+{
+    return c->state == CLIENT_OPEN && !c->sub.waiting;
+}
+
+static inline bool client_has_caught_up(const struct client *c) // it has had all of the log
+{
+    return c->sub.cursor.seq == c->sub.stream->log.end_seq;
+}
+
+static inline bool client_has_outbox(const struct client *c)
+{
+    return c->extra && !outbox_is_empty(&c->extra->outbox);
+}

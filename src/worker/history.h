@@ -1,10 +1,13 @@
-// GET /history/{stream_id}: what a log holds, as one JSON object. Pure.
+// A history on its way to a client: an excerpt of its stream's raw log, made as the
+// client reads it and never kept whole.
 #pragma once
 
-#include "log/log.h"
+#include "worker/client.h"
 
-// Appends {"stream":S,"events":[{"id":ID,"data":…}],"last":ID|null,"complete":B} of
-// a raw log's events from seq on, at most `limit` and about max_bytes of them.
-// complete: nothing was left out, neither here nor (`whole`) before seq.
-void history_write(struct buffer *out, const struct log *raw, struct view stream, uint64_t seq,
-                   uint64_t limit, size_t max_bytes, bool whole);
+// The stream is primed: answers the request that waited for it.
+void history_start(struct client *c);
+// The next piece, when the last one has left. At the end the client has its connection
+// back for another request, or it is closed.
+void history_continue(struct client *c);
+// What lies before first_seq leaves the log: it goes on behind it, and is not complete.
+void history_skip_to(struct client *c, uint64_t first_seq);

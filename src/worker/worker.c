@@ -76,6 +76,12 @@ static void pause_due(struct deadline *d)
         deadline_arm(&w->pauses, &w->pause, w->loop.now_ms);
 }
 
+// Other errors are those of a connection that is gone already (accept(2)).
+static bool is_out_of_memory(int error)
+{
+    return error == ENOMEM || error == ENOBUFS;
+}
+
 static void accept_ready(struct watch *watch, uint32_t events)
 {
     struct worker *w = CONTAINER_OF(watch, struct worker, listener);
@@ -93,9 +99,11 @@ static void accept_ready(struct watch *watch, uint32_t events)
                 pause_accepting(w);
                 return;
             }
-        } else if (errno != ECONNABORTED && errno != EINTR) {
-            if (errno != EAGAIN)
-                say_full(w, strerror(errno));
+        } else if (errno == EAGAIN) {
+            return;
+        } else if (is_out_of_memory(errno)) {
+            say_full(w, strerror(errno));
+            pause_accepting(w); // it would fail again at once, and again
             return;
         }
     }
@@ -103,12 +111,22 @@ static void accept_ready(struct watch *watch, uint32_t events)
 
 // ---- letters --------------------------------------------------------------------
 
+// Who comes now is refused by the kernel, and comes again: to a refusal by HTTP no
+// EventSource ever does, and no proxy tries another broker.
+static void stop_listening(struct worker *w)
+{
+    deadline_cancel(&w->pause);
+    loop_unwatch(&w->loop, w->listen_fd);
+    close(w->listen_fd);
+    w->listen_fd = -1;
+}
+
 static void drain(struct worker *w)
 {
     int64_t drain_ms = w->config->drain_seconds * MS_PER_S;
+    stop_listening(w);
     clients_drain(&w->clients, drain_ms);
-    w->ends.after_ms = drain_ms + END_GRACE_MS;
-    deadline_arm(&w->ends, &w->end, w->loop.now_ms);
+    deadline_arm_at(&w->ends, &w->end, w->loop.now_ms + drain_ms + END_GRACE_MS);
 }
 
 static void take_letter(void *ctx, struct letter *letter)
@@ -189,6 +207,7 @@ bool worker_init(struct worker *w, int number, struct worker_world *world, int l
         .door = &world->door,
         .total = &world->clients,
         .max = world->max_clients,
+        .outbox_bytes = world->outbox_bytes,
         .answer = answer_request,
     };
     clients_init(&w->clients);
@@ -243,7 +262,8 @@ void worker_done(struct worker *w)
     mailbox_done(&w->mailbox); // farewells free the last streams
     streams_done(&w->streams);
     loop_done(&w->loop);
-    close(w->listen_fd);
+    if (w->listen_fd >= 0)
+        close(w->listen_fd);
     if (w->spare_fd >= 0)
         close(w->spare_fd);
 }

@@ -9,7 +9,7 @@
 #include "shared/config.h"
 #include "shared/pulse.h"
 #include "shared/stats.h"
-#include "worker/client.h"
+#include "worker/clients.h"
 #include "worker/stream.h"
 
 struct worker {
@@ -37,6 +37,7 @@ struct worker_world {
     struct door door;
     atomic_size_t clients;
     size_t max_clients;
+    size_t outbox_bytes; // one worker's share
 };
 
 // Prepares a worker on a listening socket, which it takes over. False: *why is a

@@ -122,20 +122,6 @@ def test_503_unavailable_at_capacity(start, stream):
             assert int(reply.headers["retry-after"]) >= 1
 
 
-async def test_503_unavailable_while_it_drains(start, stream):
-    broker = start.broker(start.redis(), BOND_DRAIN_SECONDS=3)
-    clients = [RawWs(broker, stream) for _ in range(10)]
-    broker.signal()
-    await until(lambda: broker.ready() == 503, "the drain has not begun")
-    for path in ROUTES:
-        reply = ask(broker, path(stream))
-        refusal(reply, 503, "unavailable")
-        assert int(reply.headers["retry-after"]) >= 1
-    for ws in clients:
-        ws.close()
-    assert broker.exit_code() == 0
-
-
 def test_a_refusal_can_be_read_by_a_page(broker, stream, path):
     """Browsers show a script the answer only where CORS allows it."""
     origin = "https://page.example"

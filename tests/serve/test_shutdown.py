@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness import close_of, receive, receive_up_to, seconds, until, wait_until, ws_path
+from told import history_path, sse_path
 from wire import CLOSE, RawWs, Wire, get, refusal, upgrade
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -33,31 +34,45 @@ async def test_clients_are_closed_with_1001(start, stream, number):
     assert broker.exit_code() == 0
 
 
-async def test_while_it_drains_it_is_not_ready_and_takes_no_one(start, stream):
-    broker = start.broker(start.redis(), BOND_DRAIN_SECONDS=4)
+async def test_while_it_drains_nobody_is_let_in(start, stream):
+    """No worker listens any more, so that whoever comes is refused by the kernel: that is
+    what proxies and an EventSource try again after."""
+    broker = start.broker(start.redis(), BOND_DRAIN_SECONDS=4, BOND_WORKERS=4)
     sockets = [await broker.connect(stream) for _ in range(20)]
     closing = [asyncio.create_task(close_of(ws, within=15)) for ws in sockets]
     broker.signal()
-    await until(lambda: broker.ready() != 200, "it is still ready")
-    assert get(broker.port, "/ready").status == 503
-    reply = upgrade(broker.port, ws_path(stream))
-    refusal(reply, 503, "unavailable")
-    assert int(reply.headers["retry-after"]) > 0
+    await until(lambda: broker.ready() is None, "it still listens")
+    for _ in range(40):
+        with pytest.raises(ConnectionRefusedError):
+            upgrade(broker.port, ws_path(stream))
+    assert broker.alive() and not all(task.done() for task in closing)
     await asyncio.gather(*closing)
     assert broker.exit_code() == 0
 
 
-def test_every_worker_answers_until_the_end(start, stream):
-    """Also one whose clients have all gone: its listener must not swallow requests."""
-    broker = start.broker(start.redis(), BOND_DRAIN_SECONDS=3, BOND_WORKERS=4)
-    with RawWs(broker, stream) as ws:
-        broker.signal()
-        wait_until(lambda: broker.ready() != 200, "it is still ready", within=5)
-        for _ in range(40):
-            with Wire(broker.port) as wire:
-                wire.sock.settimeout(seconds(1))
-                wire.send(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                assert wire.reply().status == 503
+def request_begun(broker, path):
+    """A request of which the last byte is missing."""
+    wire = Wire(broker.port)
+    wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r".encode())
+    return wire
+
+
+def test_a_request_that_was_begun_before_is_answered(start, stream):
+    broker = start.broker(start.redis(), BOND_DRAIN_SECONDS=4, BOND_WORKERS=1)
+    with RawWs(broker, stream) as ws, request_begun(broker, "/ready") as ready:
+        with request_begun(broker, history_path(stream)) as history:
+            with request_begun(broker, sse_path(stream)) as sse:
+                get(broker.port, "/health")  # the worker has seen them all
+                broker.signal()
+                wait_until(lambda: broker.ready() is None, "it still listens")
+                ready.send(b"\n")
+                refusal(ready.reply(), 503, "unavailable")
+                history.send(b"\n")
+                reply = history.reply()
+                refusal(reply, 503, "unavailable")
+                assert int(reply.headers["retry-after"]) > 0
+                sse.send(b"\n")
+                assert sse.hung_up(), "an EventSource never comes back after a status"
         assert ws.close_frame()[0] == 1001
         ws.send_close(1001)
     assert broker.exit_code() == 0

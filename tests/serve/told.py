@@ -93,24 +93,30 @@ class Sse(Wire):
         """The lines up to the next empty one, as they are."""
         return self.read_to(b"\n\n")[:-2].decode().split("\n")
 
+    def line(self):
+        return self.read_to(b"\n")[:-1].decode()
+
     def next(self):
-        """The next event: {"event", "id", "data"}. `id` is what the event itself carries."""
+        """The next event: {"event", "id", "data"}. `id` is what the event itself carries.
+        Lines count as they come: a `retry` needs no empty line behind it."""
+        event, data = {"event": "message", "id": None}, []
         while True:
-            event, data = {"event": "message", "id": None}, []
-            for line in self.block():
-                field, _, value = line.partition(": ")
-                if field == "data":
-                    data.append(value)
-                elif field == "event":
-                    event["event"] = value
-                elif field == "id":
-                    event["id"] = self.last_event_id = value
-                elif field == "retry":
-                    self.retry = int(value)
-                else:
-                    assert line == ":", f"an unknown field: {line!r}"
-            if data:
+            line = self.line()
+            field, _, value = line.partition(": ")
+            if line == "" and data:
                 return event | {"data": "\n".join(data)}
+            if line == "":
+                event, data = {"event": "message", "id": None}, []
+            elif field == "data":
+                data.append(value)
+            elif field == "event":
+                event["event"] = value
+            elif field == "id":
+                event["id"] = self.last_event_id = value
+            elif field == "retry":
+                self.retry = int(value)
+            else:
+                assert line == ":", f"an unknown field: {line!r}"
 
     def up_to(self, kind):
         got = [self.next()]

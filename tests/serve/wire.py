@@ -123,9 +123,20 @@ class Wire:
             name, value = line.split(":", 1)
             headers[name.strip().lower()] = value.strip()
         body = b""
-        if method != "HEAD":
+        if method != "HEAD" and headers.get("transfer-encoding") == "chunked":
+            body = self._chunks()
+        elif method != "HEAD":
             body = self.read(int(headers.get("content-length", "0")))
         return Reply(int(status), reason, headers, body)
+
+    def _chunks(self):
+        """A body in chunks (RFC 9112 s. 7.1), without extensions and trailers."""
+        body = b""
+        while size := int(self.read_to(b"\r\n"), 16):
+            body += self.read(size)
+            assert self.read(2) == b"\r\n"
+        assert self.read(2) == b"\r\n"
+        return body
 
 
 def request(port, method, path, headers=(), body=b""):

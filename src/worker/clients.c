@@ -1,0 +1,461 @@
+#include "worker/clients.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "wire/deflate.h"
+#include "worker/closing.h"
+#include "worker/expiry.h"
+#include "worker/flush.h"
+#include "worker/frames.h"
+#include "worker/history.h"
+#include "worker/requests.h"
+#include "worker/subscription.h"
+
+#define HOLD_MS 1000
+#define JOIN_MS 1000
+#define LOOK_MS 250
+#define SAY_EVERY_MS 10000
+
+// ---- what epoll says ------------------------------------------------------------
+
+static void keep_input(struct client *c, const char *at, size_t len)
+{
+    buffer_add(&client_extra(c)->in, at, len);
+    client_recount(c, false);
+}
+
+static void take_input(struct client *c, char *at, size_t len)
+{
+    switch ((enum client_state)c->state) {
+    case CLIENT_HEAD:
+        keep_input(c, at, len);
+        requests_take(c);
+        break;
+    case CLIENT_JOINING: // it may not send yet; what it sends is kept within a bound
+        if (client_is_sse(c))
+            break;
+        keep_input(c, at, len);
+        if (c->extra->in.len > INPUT_MAX)
+            client_die(c, "sent too much before the handshake was over");
+        break;
+    case CLIENT_OPEN:
+        if (!client_is_sse(c)) // whose clients have nothing more to say
+            frames_take(c, at, len);
+        break;
+    case CLIENT_HISTORY: keep_input(c, at, len); break; // its next requests
+    case CLIENT_HELD:
+    case CLIENT_CLOSING: // too late
+    case CLIENT_DEAD: break;
+    }
+}
+
+// What came before it could be looked at: early bytes, once the client is let in; the next
+// requests, once a history has been sent; the rest, once the client has waited enough.
+static void take_kept_input(struct client *c)
+{
+    if (c->state == CLIENT_HEAD && c->extra && c->extra->in.len > 0)
+        requests_take(c);
+    if (c->state != CLIENT_OPEN || c->extra == NULL || c->extra->in.len == 0)
+        return;
+    struct buffer kept = c->extra->in;
+    c->extra->in = (struct buffer){ 0 };
+    take_input(c, kept.at, kept.len);
+    buffer_free(&kept);
+    if (c->state != CLIENT_DEAD)
+        client_drop_extra_if_idle(c);
+}
+
+// The peer sends nothing more. Who is owed a reply may still read it (half-closed); a
+// stream's client has gone.
+static void peer_ended(struct client *c)
+{
+    bool history =
+        c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history);
+    bool reply = (c->state == CLIENT_HEAD || c->state == CLIENT_CLOSING) && client_has_outbox(c);
+    c->peer_ended = true;
+    if (history || reply)
+        client_watch(c, client_has_outbox(c));
+    else
+        client_die(c, "the peer closed the connection");
+}
+
+static void readable(struct client *c)
+{
+    char input[INPUT_MAX];
+    ssize_t n = recv(c->fd, input, sizeof(input), 0);
+    if (n > 0 && c->extra && c->extra->in.len > 0 && c->state == CLIENT_OPEN) {
+        keep_input(c, input, (size_t)n);
+        take_kept_input(c);
+    } else if (n > 0) {
+        take_input(c, input, (size_t)n);
+    } else if (n == 0) {
+        peer_ended(c);
+    } else if (errno != EAGAIN && errno != EINTR) {
+        client_die(c, strerror(errno));
+    }
+}
+
+// What follows when a client has been served, in whatever way.
+static void after_serving(struct client *c)
+{
+    take_kept_input(c);
+    if (c->state == CLIENT_HEAD && c->peer_ended && !client_has_outbox(c))
+        client_die(c, "the peer closed the connection");
+    if (c->going_away && client_has_log(c) && !client_has_outbox(c) && client_has_caught_up(c))
+        close_for_drain(c);
+}
+
+static void writable(struct client *c)
+{
+    if (c->state == CLIENT_HISTORY)
+        history_continue(c);
+    else
+        client_flush(c);
+    if (c->state == CLIENT_OPEN)
+        client_drop_extra_if_idle(c);
+}
+
+static void client_ready(struct watch *w, uint32_t events)
+{
+    struct client *c = CONTAINER_OF(w, struct client, watch);
+    if (c->state != CLIENT_DEAD && c->peer_ended && (events & (EPOLLHUP | EPOLLERR)))
+        client_die(c, "the peer closed the connection");
+    if (c->state != CLIENT_DEAD && !c->peer_ended && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+        readable(c);
+    if (c->state != CLIENT_DEAD && (events & EPOLLOUT))
+        writable(c);
+    after_serving(c);
+}
+
+static void resume_due(struct deadline *d)
+{
+    struct extra *x = CONTAINER_OF(d, struct extra, resume);
+    struct client *c = x->of;
+    client_watch(c, c->interest & EPOLLOUT);
+    after_serving(c);
+}
+
+// ---- deadlines ------------------------------------------------------------------
+
+static void join_due(struct deadline *d)
+{
+    subscription_join_due(d);
+    after_serving(CONTAINER_OF(d, struct client, deadline));
+}
+
+// It has taken nothing of a reply, a history or a goodbye for so long, or has not ended
+// its side behind it.
+static void stall_due(struct deadline *d)
+{
+    client_die(CONTAINER_OF(d, struct client, deadline), "made no progress");
+}
+
+static void drain_due(struct deadline *d)
+{
+    struct client *c = CONTAINER_OF(d, struct client, deadline);
+    c->going_away = true;
+    if (c->sub.waiting)
+        close_for_drain(c);
+    else
+        client_flush(c);
+    after_serving(c);
+}
+
+static void pause_due(struct deadline *d)
+{
+    struct stream *s = CONTAINER_OF(d, struct stream, pause);
+    if (s->held)
+        stream_mark_changed(s);
+    s->held = false;
+}
+
+// Now and then: is Redis readable, and whose token ends?
+static void look_due(struct deadline *d)
+{
+    struct clients *all = CONTAINER_OF(d, struct clients, look);
+    int64_t now_ms = clock_wall_ms();
+    subscription_look_at_pulse(all);
+    for (size_t i = all->ending_len; i-- > 0;)
+        expiry_look(all->ending[i], now_ms); // one that closes gives its place to the last
+    deadline_arm(&all->looks, &all->look, all->loop->now_ms);
+}
+
+// ---- all of them ----------------------------------------------------------------
+
+static void init_queue(struct clients *all, struct deadline_queue *q, int64_t after_ms,
+                       void (*due)(struct deadline *))
+{
+    deadline_queue_init(q, after_ms, due);
+    loop_add_queue(all->loop, q);
+}
+
+void clients_init(struct clients *all)
+{
+    const struct config *config = all->config;
+    list_init(&all->lobby);
+    list_init(&all->leaving);
+    list_init(&all->dead);
+    budget_init(&all->budget, all->outbox_bytes);
+    deadline_init(&all->look);
+    init_queue(all, &all->heads, config->handshake_seconds * MS_PER_S, requests_head_due);
+    init_queue(all, &all->holds, HOLD_MS, requests_hold_due);
+    init_queue(all, &all->joins, JOIN_MS, join_due);
+    init_queue(all, &all->pings, config->ping_seconds * MS_PER_S, frames_ping_due);
+    init_queue(all, &all->comments, COMMENT_MS, frames_ping_due);
+    init_queue(all, &all->pongs, config->pong_seconds * MS_PER_S, frames_pong_due);
+    init_queue(all, &all->stalls, config->pong_seconds * MS_PER_S, stall_due);
+    init_queue(all, &all->drains, 0, drain_due);
+    init_queue(all, &all->looks, LOOK_MS, look_due);
+    init_queue(all, &all->pauses, config->flush_ms, pause_due);
+    init_queue(all, &all->resumes, 0, resume_due);
+}
+
+void clients_start(struct clients *all)
+{
+    deadline_arm(&all->looks, &all->look, all->loop->now_ms);
+}
+
+bool clients_add(struct clients *all, int fd)
+{
+    struct client *c = malloc(sizeof(*c));
+    if (c == NULL)
+        return false;
+    *c = (struct client){ .watch.ready = client_ready, .all = all, .fd = fd, .interest = EPOLLIN };
+    if (!loop_watch(all->loop, fd, &c->watch, EPOLLIN)) {
+        free(c);
+        return false;
+    }
+    list_init(&c->sub.node);
+    deadline_init(&c->deadline);
+    all->count++;
+    atomic_fetch_add_explicit(all->total, 1, memory_order_relaxed);
+    stats_add(&all->stats->accepted, 1);
+    client_enter(c, CLIENT_HEAD, "accepted");
+    return true;
+}
+
+// ---- letters --------------------------------------------------------------------
+
+static void flush_stream(struct clients *all, struct stream *s);
+
+// Those who stand before first_seq lose events: they are told, or sent away.
+static void look_after_lagging(struct list *clients, uint64_t first_seq)
+{
+    LIST_EACH (node, clients) {
+        struct client *c = client_of(node);
+        if (c->state == CLIENT_HISTORY)
+            history_skip_to(c, first_seq);
+        else if (c->sub.cursor.seq < first_seq)
+            close_or_skip(c, first_seq);
+    }
+}
+
+// What has not been offered to those who keep up is offered before it goes, whether it came
+// in this turn or waits for BOND_FLUSH_MS: only who cannot take it has fallen behind.
+static void trim(struct clients *all, struct stream *s, uint64_t first_seq)
+{
+    if (first_seq <= s->log.first_seq)
+        return;
+    deadline_cancel(&s->pause);
+    flush_stream(all, s);
+    look_after_lagging(&s->blocked, first_seq);
+    look_after_lagging(&s->ready, first_seq);
+    look_after_lagging(&s->idle, first_seq);
+    stream_trim(s, first_seq);
+}
+
+static void begin_waiting(struct stream *s, bool refreshed)
+{
+    LIST_EACH (node, &s->waiting) {
+        struct client *c = client_of(node);
+        if (!c->extra->confirmed || refreshed)
+            subscription_begin(c);
+        after_serving(c);
+    }
+}
+
+void clients_news(struct clients *all, struct news *news)
+{
+    struct stream *s = news->stream;
+    if (s->clients == 0) { // they have left, and the tail was told
+        for (size_t i = 0; i < news->extent_count; i++)
+            segment_unref(news->extents[i].segment);
+        free(news);
+        return;
+    }
+    stream_join(s); // a client that falls behind may be the last one to leave
+    trim(all, s, news->first_seq);
+    stream_learn(s, news);
+    if (s->primed)
+        begin_waiting(s, news->refreshed);
+    stream_leave(s);
+    free(news);
+}
+
+void clients_failure(struct clients *all, struct failure *failure)
+{
+    struct stream *s = failure->stream;
+    (void)all;
+    if (s->clients > 0) {
+        stream_join(s);
+        struct list *list;
+        for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
+            LIST_EACH (node, list)
+                subscription_fail(client_of(node), failure->close_code, view_of(failure->reason));
+        stream_leave(s);
+    }
+    free(failure);
+}
+
+// ---- sending --------------------------------------------------------------------
+
+// Between two events the clients have left the caches, and each is one more wait for
+// memory: the next one is fetched while this one is written to.
+static void prefetch_client(struct list *node)
+{
+    char *at = (char *)node;
+    __builtin_prefetch(at, 1);
+    __builtin_prefetch(at + sizeof(struct client) - offsetof(struct client, sub.node) - 1, 1);
+}
+
+// Idle clients get what is new; with BOND_FLUSH_MS, at most once in that time. Who has
+// waited longest is first, so if there is something new then it is new to the first.
+static void take_idle(struct list *due, struct stream *s, struct clients *all)
+{
+    bool news = !list_empty(&s->idle) && !client_has_caught_up(client_of(s->idle.next));
+    if (news && deadline_armed(&s->pause)) {
+        s->held = true;
+        return;
+    }
+    if (news && all->config->flush_ms > 0)
+        deadline_arm(&all->pauses, &s->pause, all->loop->now_ms);
+    list_take_all(due, &s->idle);
+}
+
+static void serve(struct client *c)
+{
+    if (c->state == CLIENT_HISTORY)
+        history_continue(c);
+    else
+        client_flush(c);
+    if (c->extra || c->going_away)
+        after_serving(c);
+}
+
+static void flush_stream(struct clients *all, struct stream *s)
+{
+    struct list due; // flushing moves each on, to the list that says what it waits for
+    list_init(&due);
+    list_take_all(&due, &s->ready);
+    take_idle(&due, s, all);
+    while (!list_empty(&due)) {
+        struct list *node = due.next;
+        prefetch_client(node->next); // while send() keeps us busy
+        serve(client_of(node));
+    }
+    LIST_EACH (node, &s->waiting) { // those who wait inside may be told of the source
+        struct client *c = client_of(node);
+        if (c->state == CLIENT_OPEN)
+            client_flush(c);
+    }
+}
+
+static void keep_budget(struct clients *all)
+{
+    static struct say_limit limit;
+    for (struct holder *worst; (worst = budget_worst(&all->budget));) {
+        uint64_t not_said;
+        if (say_limited(&limit, all->loop->now_ms, SAY_EVERY_MS, &not_said))
+            say(SAY_WARN, "outboxes_full", SAY_I("bytes", (int64_t)all->budget.bytes),
+                SAY_S("hint", "clients that read nothing are closed: raise BOND_OUTBOX_BYTES, "
+                              "or limit them with BOND_MAX_CLIENTS_PER_IP"),
+                SAY_I("not_said", (int64_t)not_said));
+        client_die(CONTAINER_OF(worst, struct extra, holder)->of, "the budget is used up");
+    }
+}
+
+bool clients_flush(struct clients *all)
+{
+    struct list changed;
+    list_init(&changed);
+    list_take_all(&changed, &all->streams->changed);
+    while (!list_empty(&changed)) {
+        struct stream *s = LIST_ITEM(changed.next, struct stream, in_changed);
+        list_remove(&s->in_changed);
+        stream_join(s); // its last client may die of this
+        flush_stream(all, s);
+        stream_leave(s);
+    }
+    keep_budget(all);
+    clients_reap(all);
+    return !list_empty(&all->streams->changed);
+}
+
+// ---- the end --------------------------------------------------------------------
+
+static void drain_client(struct clients *all, struct client *c, int64_t after_ms)
+{
+    if (c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history))
+        return; // it goes on as long as it gets on
+    if (c->state == CLIENT_JOINING)
+        subscription_let_in(c);
+    deadline_arm_at(&all->drains, &c->deadline, all->loop->now_ms + after_ms);
+}
+
+// Who has asked for nothing has nothing to wait for.
+static void send_idle_away(struct clients *all)
+{
+    LIST_EACH (node, &all->lobby) {
+        struct client *c = client_of(node);
+        if (c->state == CLIENT_HEAD && !client_has_outbox(c) && !(c->extra && c->extra->in.len))
+            client_die(c, "drain");
+    }
+}
+
+void clients_drain(struct clients *all, int64_t drain_ms)
+{
+    int64_t total = (int64_t)all->count, nth = 0;
+    struct list *list;
+    all->draining = true;
+    TABLE_EACH (n, &all->streams->by_id)
+        for (size_t i = 0; (list = stream_list(TABLE_ITEM(n, struct stream, by_id), i)) != NULL;
+             i++)
+            LIST_EACH (node, list)
+                drain_client(all, client_of(node), drain_ms * nth++ / total);
+    send_idle_away(all);
+}
+
+size_t clients_left(const struct clients *all)
+{
+    size_t lobby = 0;
+    LIST_EACH (node, &all->lobby)
+        lobby++;
+    return all->count - lobby;
+}
+
+static void kill_all(struct list *clients)
+{
+    while (!list_empty(clients))
+        client_die(client_of(clients->next), "the broker ends");
+}
+
+void clients_done(struct clients *all)
+{
+    for (struct table_node *n; (n = table_any(&all->streams->by_id));) {
+        struct stream *s = TABLE_ITEM(n, struct stream, by_id);
+        stream_join(s);
+        struct list *list;
+        for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
+            kill_all(list);
+        stream_leave(s);
+    }
+    kill_all(&all->lobby);
+    kill_all(&all->leaving);
+    clients_reap(all);
+    budget_done(&all->budget);
+    free(all->ending);
+    inflater_free(all->inflater);
+    buffer_free(&all->text);
+}

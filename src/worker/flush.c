@@ -1,0 +1,231 @@
+#include "worker/flush.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "worker/tell.h"
+
+#define FLUSH_PIECES 16
+
+void client_pong(struct client *c, struct view payload)
+{
+    struct extra *x = client_extra(c);
+    memcpy(x->pong, payload.at, payload.len);
+    x->pong_len = (uint8_t)payload.len;
+    x->pong_waits = true;
+}
+
+// ---- control frames and notices -------------------------------------------------
+
+static void add_control(struct client *c, enum ws_opcode opcode, struct view payload)
+{
+    uint8_t frame[2 + WS_CONTROL_MAX];
+    size_t len = ws_control(frame, opcode, payload);
+    outbox_add(&c->extra->outbox, (struct view){ (const char *)frame, len });
+}
+
+static void add_ping(struct client *c)
+{
+    c->extra->ping = false;
+    c->progressed = false;
+    if (client_is_sse(c)) { // a comment, and no empty line: that would end a block
+        outbox_add(&c->extra->outbox, VIEW(":\n"));
+        if (!c->all->draining)
+            deadline_arm(&c->all->comments, &c->deadline, c->all->loop->now_ms);
+        return;
+    }
+    add_control(c, WS_PING, VIEW(""));
+    c->pinged = true;
+    if (!c->all->draining) // else its deadline says when it is sent away
+        deadline_arm(&c->all->pongs, &c->deadline, c->all->loop->now_ms);
+}
+
+// Puts into an empty outbox what is due, one of each kind.
+static void queue_due(struct client *c)
+{
+    struct extra *x = c->extra;
+    if (c->state != CLIENT_OPEN || (x && !outbox_is_empty(&x->outbox)))
+        return;
+    if (x && x->gap_owed) {
+        tell_gap(c, &x->gap);
+        x->gap_owed = false;
+    }
+    if (tell_source_is_due(c))
+        tell_source(c);
+    if (tell_live_is_due(c))
+        tell_live(c);
+    if (x && x->says_expiring)
+        tell_expiring(c);
+    if (x && x->ping)
+        add_ping(c);
+    if (x && x->pong_waits)
+        add_control(c, WS_PONG, (struct view){ x->pong, x->pong_len });
+    if (x)
+        x->pong_waits = false;
+}
+
+// ---- one write ------------------------------------------------------------------
+
+struct load {
+    struct iovec pieces[FLUSH_PIECES];
+    size_t count, bytes;
+    size_t rest; // of the bytes, those that end a frame under way, before the outbox
+};
+
+static void load_outbox(struct load *load, const struct client *c)
+{
+    size_t room = FLUSH_PIECES;
+    if (client_has_log(c) && c->sub.cursor.skip > 0) {
+        struct view rest = log_rest_of_item(&c->sub.stream->log, c->sub.cursor);
+        load->rest = rest.len < FLUSH_BYTES_MAX ? rest.len : FLUSH_BYTES_MAX;
+        load->pieces[load->count++] = (struct iovec){ (char *)(uintptr_t)rest.at, load->rest };
+        load->bytes = load->rest;
+        if (load->rest < rest.len)
+            return;
+        room--;
+    }
+    load->bytes +=
+        outbox_gather(&c->extra->outbox, FLUSH_BYTES_MAX, load->pieces + load->count, &room);
+    load->count += room;
+}
+
+// Up to where the replay ends, for `live` comes there; nothing while a gap is owed.
+static void load_log(struct load *load, struct client *c, bool behind_outbox)
+{
+    const struct extra *x = c->extra;
+    const struct log *l = &c->sub.stream->log;
+    struct cursor at = c->sub.cursor;
+    if (load->rest > 0)
+        at = (struct cursor){ .seq = at.seq + 1 };
+    size_t room = FLUSH_PIECES - load->count;
+    uint64_t until = x && x->replaying ? x->live_seq : l->end_seq;
+    size_t bytes = log_gather(l, at, until, FLUSH_BYTES_MAX, load->pieces + load->count, &room);
+    if (bytes == 0 && !behind_outbox) // what cannot be told in this format
+        c->sub.cursor = log_advance(l, at, 0);
+    load->bytes += bytes;
+    load->count += room;
+}
+
+static struct load load_up(struct client *c)
+{
+    struct load load;
+    load.count = load.bytes = load.rest = 0;
+    bool outbox = client_has_outbox(c);
+    if (outbox)
+        load_outbox(&load, c);
+    bool all_of_it = !outbox || load.bytes == load.rest + c->extra->outbox.bytes;
+    if (client_has_log(c) && all_of_it && !(c->extra && c->extra->gap_owed) &&
+        load.count < FLUSH_PIECES)
+        load_log(&load, c, outbox);
+    return load;
+}
+
+static ssize_t write_load(int fd, struct load *load)
+{
+    if (load->count == 1)
+        return send(fd, load->pieces[0].iov_base, load->pieces[0].iov_len, MSG_NOSIGNAL);
+    const struct msghdr message = { .msg_iov = load->pieces, .msg_iovlen = load->count };
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static void advance(struct client *c, size_t bytes)
+{
+    uint64_t before = c->sub.cursor.seq;
+    c->sub.cursor = log_advance(&c->sub.stream->log, c->sub.cursor, bytes);
+    stats_add(&c->all->stats->events_sent, c->sub.cursor.seq - before);
+}
+
+static void account(struct client *c, const struct load *load, size_t sent)
+{
+    struct stats *stats = c->all->stats;
+    stats_add(&stats->sends, 1);
+    stats_add(&stats->bytes_sent, sent);
+    c->progressed = true;
+    if (client_has_outbox(c)) {
+        size_t rest = sent < load->rest ? sent : load->rest;
+        if (rest > 0)
+            advance(c, rest);
+        sent -= rest;
+        size_t waits = c->extra->outbox.bytes;
+        size_t control = sent < waits ? sent : waits;
+        outbox_sent(&c->extra->outbox, &c->all->budget, control);
+        sent -= control;
+        client_recount(c, true);
+    }
+    if (sent > 0)
+        advance(c, sent);
+}
+
+enum written { WROTE_ALL, WROTE_SOME, WROTE_AND_DIED };
+
+static enum written write_once(struct client *c)
+{
+    queue_due(c);
+    struct load load = load_up(c);
+    if (load.bytes == 0)
+        return WROTE_ALL;
+    ssize_t n = write_load(c->fd, &load);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        client_die(c, strerror(errno));
+        return WROTE_AND_DIED;
+    }
+    if (n > 0)
+        account(c, &load, (size_t)n);
+    return n < (ssize_t)load.bytes ? WROTE_SOME : WROTE_ALL;
+}
+
+// ---- what follows from it -------------------------------------------------------
+
+// All has left, and something has become due by that.
+static bool has_more_to_say(const struct client *c)
+{
+    return c->state == CLIENT_OPEN && !client_has_outbox(c) &&
+           (tell_live_is_due(c) || tell_source_is_due(c) || (c->extra && c->extra->gap_owed));
+}
+
+static void choose_list(struct client *c, bool blocked)
+{
+    struct stream *s = c->sub.stream;
+    bool is_done = client_has_log(c) && client_has_caught_up(c);
+    list_move(blocked ? &s->blocked : is_done ? &s->idle : &s->ready, &c->sub.node);
+    if (!blocked && !is_done)
+        stream_mark_changed(s);
+}
+
+// Who reads a reply, a history or a goodbye has time as long as it gets on; who has read
+// a reply has time for the next request.
+static void mind_deadline(struct client *c, bool blocked)
+{
+    struct clients *all = c->all;
+    bool is_reply = c->state == CLIENT_HEAD && blocked;
+    bool counts = is_reply || c->state == CLIENT_HISTORY || c->state == CLIENT_CLOSING;
+    bool was_reply = c->extra && c->extra->replying;
+    if (counts && (c->progressed || (is_reply && !was_reply)))
+        deadline_arm(&all->stalls, &c->deadline, all->loop->now_ms);
+    else if (c->state == CLIENT_HEAD && was_reply && !is_reply)
+        deadline_arm(&all->heads, &c->deadline, all->loop->now_ms);
+    if (counts)
+        c->progressed = false;
+    if (c->extra)
+        c->extra->replying = is_reply;
+}
+
+void client_flush(struct client *c)
+{
+    enum written written = write_once(c);
+    while (written == WROTE_ALL && has_more_to_say(c))
+        written = write_once(c); // the owed gap, `live`, `ok`
+    if (written == WROTE_AND_DIED)
+        return;
+
+    bool blocked = written == WROTE_SOME || client_has_outbox(c);
+    if (client_has_log(c) || c->state == CLIENT_HISTORY)
+        choose_list(c, blocked);
+    client_watch(c, blocked);
+    if (c->state != CLIENT_OPEN)
+        mind_deadline(c, blocked);
+    if (c->state == CLIENT_CLOSING && !blocked) {
+        client_leave_door(c);
+        shutdown(c->fd, SHUT_WR); // the peer reads to the end, then closes
+    }
+}

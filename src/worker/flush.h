@@ -1,0 +1,19 @@
+// The one place that writes to clients. A write is, in this order,
+//
+//   | rest of the frame under way | outbox | what the cursor has not seen … |
+//
+// so control frames and notices go between two frames, behind one that is under way. They
+// are put into the outbox here, one batch at a time, when the one before has left: so a
+// client that reads nothing makes us keep one of each kind at most.
+#pragma once
+
+#include "worker/client.h"
+
+#define FLUSH_BYTES_MAX (256 * KIB) // written at once to one client: the others' turn comes
+
+// Writes what is due, at most about FLUSH_BYTES_MAX, and leaves the client in the list
+// that says what it waits for. It never frees the client, but may end it.
+void client_flush(struct client *c);
+
+// A pong that answers the newest ping (RFC 6455 s. 5.5.3), at the next flush.
+void client_pong(struct client *c, struct view payload);
