@@ -1,5 +1,7 @@
 #include "worker/client.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -164,6 +166,20 @@ void client_die(struct client *c, const char *why)
     c->all->count--;
     atomic_fetch_sub_explicit(c->all->total, 1, memory_order_relaxed);
     stats_add(&c->all->stats->closed, 1);
+}
+
+// The socket says that it takes more only when a third of its buffer is free, which takes
+// a slow reader longer than it may take: so what is in it counts too.
+bool client_got_on(struct client *c)
+{
+    struct extra *x = client_extra(c);
+    int queued = 0, before = x->queued;
+    if (ioctl(c->fd, SIOCOUTQ, &queued) != 0)
+        queued = 0;
+    bool progressed = c->progressed || (queued > 0 && (before == 0 || queued < before));
+    c->progressed = false;
+    x->queued = queued;
+    return progressed;
 }
 
 void clients_reap(struct clients *all)

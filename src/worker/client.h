@@ -97,6 +97,7 @@ struct extra {
     int64_t let_in_ms;       // Redis's clock, when it was let in to wait inside; 0: it was not
     uint64_t live_seq;       // a replay ends here
     struct in6_addr address; // of a client that is held
+    int queued;              // bytes in its socket when we looked last (client_got_on)
     size_t ending_at;        // its place in all->ending
     int64_t inflate_from_us; // what it unfolds is paid for up to here (frames.c)
     int64_t auth_from_ms;    // its in-band tokens are paid for up to here (expiry.c)
@@ -167,6 +168,10 @@ void client_leave_door(struct client *c); // its address may have one more
 void client_forget_ending(struct client *c);
 // Tells epoll what it waits for. blocked: its socket takes no more now.
 void client_watch(struct client *c, bool blocked);
+
+// Has its socket taken bytes, or has the peer taken some of those in it, since this was asked
+// last? The first time the latter is not known, and is taken for granted.
+bool client_got_on(struct client *c);
 
 // The rest of the frame that it is in the middle of goes to the outbox, by reference, so
 // that the log may drop it.

@@ -149,7 +149,11 @@ static void join_due(struct deadline *d)
 // its side behind it.
 static void stall_due(struct deadline *d)
 {
-    client_die(CONTAINER_OF(d, struct client, deadline), "made no progress");
+    struct client *c = CONTAINER_OF(d, struct client, deadline);
+    if (client_got_on(c))
+        deadline_arm(&c->all->stalls, &c->deadline, c->all->loop->now_ms);
+    else
+        client_die(c, "made no progress");
 }
 
 static void drain_due(struct deadline *d)

@@ -176,11 +176,14 @@ static enum written write_once(struct client *c)
 
 // ---- what follows from it -------------------------------------------------------
 
-// All has left, and something has become due by that.
+// All has left, and there is something for the next batch.
 static bool has_more_to_say(const struct client *c)
 {
-    return c->state == CLIENT_OPEN && !client_has_outbox(c) &&
-           (tell_live_is_due(c) || tell_source_is_due(c) || (c->extra && c->extra->gap_owed));
+    const struct extra *x = c->extra;
+    if (c->state != CLIENT_OPEN || client_has_outbox(c))
+        return false;
+    return tell_live_is_due(c) || tell_source_is_due(c) ||
+           (x && (x->gap_owed || x->ping || x->pong_waits || x->says_expiring));
 }
 
 static void choose_list(struct client *c, bool blocked)
@@ -214,7 +217,7 @@ void client_flush(struct client *c)
 {
     enum written written = write_once(c);
     while (written == WROTE_ALL && has_more_to_say(c))
-        written = write_once(c); // the owed gap, `live`, `ok`
+        written = write_once(c);
     if (written == WROTE_AND_DIED)
         return;
 

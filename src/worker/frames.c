@@ -29,11 +29,10 @@ void frames_ping_due(struct deadline *d)
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     expiry_watch(c);
     struct extra *x = client_extra(c);
-    if (x->ping && !c->progressed) {
+    if (x->ping && !client_got_on(c)) {
         client_die(c, "takes nothing");
         return;
     }
-    c->progressed = false;
     x->ping = true;
     client_flush(c);
     if (c->state == CLIENT_OPEN && x->ping) // it waits behind a backlog
@@ -49,8 +48,7 @@ void frames_pong_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     bool is_behind = c->interest & EPOLLOUT;
-    if (is_behind && c->progressed) {
-        c->progressed = false;
+    if (is_behind && client_got_on(c)) {
         deadline_arm(&c->all->pongs, &c->deadline, c->all->loop->now_ms);
         return;
     }

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from harness import Publisher, mint, seconds, spawn, wait_until, ws_path
-from told import checked, sse_path
+from told import Sse, checked, sse_path
 
 pytestmark = [
     pytest.mark.timeout(seconds(120)),
@@ -136,6 +136,39 @@ def sse_url(broker, stream, **query):
 
 def got_numbers(browser):
     return [json.loads(r["data"])["n"] for r in browser.of("event")]
+
+
+def test_eventsource_resumes_after_a_restart_with_a_long_drain(start, stream):
+    """The page is sent away first, and comes back while the others still keep the old broker
+    draining. A 503 would end its EventSource for good; a refused connection is tried again."""
+    redis = start.redis()
+    first = start.broker(redis, BOND_DRAIN_SECONDS=6, BOND_WORKERS=1)
+    with Browser(sse=sse_url(first, stream)) as browser:
+        browser.wait("live")
+        others = [Sse(first, stream) for _ in range(20)]
+        for sse in others:
+            sse.up_to("live")
+        with Publisher(redis, stream, rate=50) as publisher:
+            browser.wait("event", 20)
+            first.signal(signal.SIGTERM)
+            browser.wait("error", within=10)
+            assert first.alive(), "the drain is over: nothing was tested"
+            assert first.exit_code(within=15) == 0
+            second = start.broker(redis, port=first.port_kept)
+            seen = len(browser.of("event"))
+            browser.wait("event", seen + 50)
+            published = publisher.stop()
+        wait_until(
+            lambda: len(browser.of("event")) >= len(published),
+            lambda: f"{len(browser.of('event'))} of {len(published)}: {browser.reports[-3:]}",
+            within=30,
+        )
+        assert got_numbers(browser) == published
+        assert browser.of("gap") == []
+        assert all(r["state"] == 0 for r in browser.of("error")), "it gave up"
+        assert second.alive()
+        for sse in others:
+            sse.close()
 
 
 def test_eventsource_resumes_when_the_broker_is_killed_and_replaced(start, stream):

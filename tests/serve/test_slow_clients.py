@@ -277,3 +277,70 @@ async def test_who_waited_for_redis_gets_all_since(start, stream):
         redis.publish_all(stream, events)
         proxy.thaw()
         assert await receive(ws, 60) == events
+
+
+@pytest.mark.parametrize("slow", ["close", "skip"])
+def test_who_missed_nothing_is_neither_closed_nor_told(start, stream, slow):
+    """A client that was in the middle of the last event that left the ring gets it whole, and
+    has missed nothing: 216 of 651 closes said "0 events missed"."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=128 * 1024, BOND_WORKERS=1)
+    sockets = [RawWs(broker, stream, rcvbuf=4096, slow=slow, format="envelope") for _ in range(60)]
+    for ws in sockets:
+        ws.missed = []
+        ws.sock.setblocking(False)
+    open_ = set(sockets)
+    with RawWs(broker, stream) as witness:
+        for i in range(1500):
+            redis.publish(stream, event(i, 4000))
+            assert number(witness.next_text()) == i
+            for n, ws in enumerate(sorted(open_, key=id)):  # each at a pace of its own
+                if (i + n) % 3 == 0:
+                    read_some(ws, open_, 1000 + 150 * n)
+    for ws in sockets:
+        while ws in open_ and read_some(ws, open_, 65_536):
+            pass
+        ws.close()
+    missed = [m for ws in sockets for m in ws.missed]
+    assert missed, "nobody fell behind: nothing was tested"
+    assert 0 not in missed
+
+
+def read_some(ws, open_, count):
+    """At most so many bytes, if there are any, and the whole messages that they end."""
+    try:
+        piece = ws.sock.recv(count)
+    except BlockingIOError:
+        return False
+    ws.buffer += piece
+    if not piece:
+        open_.discard(ws)
+    while (end := whole_frame(ws.buffer)) is not None:
+        frame = ws.next_frame()
+        if frame.opcode == CLOSE:
+            said = re.search(r"(\d+) events missed", frame.payload[2:].decode())
+            ws.missed += [int(said[1])] if said else []
+            open_.discard(ws)
+        elif frame.opcode == TEXT and (told := json.loads(frame.payload))["type"] == "gap":
+            ws.missed.append(told["missed"])
+    return True
+
+
+def whole_frame(buffer):
+    """Where the first frame ends, if it is whole."""
+    if len(buffer) < 4:
+        return None
+    n, header = buffer[1] & 0x7F, 2
+    if n == 126:
+        n, header = int.from_bytes(buffer[2:4], "big"), 4
+    return header + n if len(buffer) >= header + n else None
+
+
+def test_who_keeps_up_is_not_closed_by_a_trim(start, stream):
+    """What waits for BOND_FLUSH_MS is offered before it leaves the ring."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=65_536, BOND_FLUSH_MS=1000, BOND_WORKERS=1)
+    with RawWs(broker, stream) as ws:
+        for i in range(100):
+            redis.publish(stream, event(i, 4000))
+        assert [number(ws.next_text()) for _ in range(100)] == list(range(100))
