@@ -122,6 +122,16 @@ def test_a_head_split_at_every_byte(broker):
         assert wire.reply().json() == HEALTHY
 
 
+def test_empty_lines_before_a_request_are_passed_over(broker):
+    """RFC 9112 s. 2.2: old clients send one behind a body."""
+    with Wire(broker.port) as wire:
+        for _ in range(2):
+            wire.send_bytewise(b"\r\n\r\n\r\nGET /health HTTP/1.1\r\nHost:\r\n\r\n")
+            assert wire.reply().json() == HEALTHY
+        wire.send(b"\r\n" * 5000)
+        refusal(wire.reply(), 431, "head_too_large")
+
+
 def test_an_absolute_target_or_none_is_not_a_path(broker):
     for target in ("*", "health", ""):
         with Wire(broker.port) as wire:
@@ -149,10 +159,19 @@ def test_a_body_is_not_taken_for_a_request(broker):
         b"GET /health HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET /hea\x00lth HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET  /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a/b@c\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        b"Transfer-Encoding: gzip\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x55" * 64 + b"\r\n\r\n",
     ],
-    ids=["space-colon", "fold", "bare-lf", "two-lengths", "length-chunked", "nul", "spaces", "tls"],
-)
+    ids=["space-colon", "fold", "bare-lf", "two-lengths", "length-chunked", "nul", "spaces",
+         "host-space", "host-path", "identity", "chunked-identity", "xchunked", "two-codings",
+         "tls"],
+)  # fmt: skip
 def test_a_head_that_could_be_read_in_two_ways(broker, head):
     with Wire(broker.port) as wire:
         wire.send(head)
