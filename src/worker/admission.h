@@ -24,6 +24,7 @@ struct admission {
     uint64_t limit;             // of ROUTE_HISTORY
     char accept[WS_ACCEPT_LEN]; // of ROUTE_WS
     bool bond_v1;               // the sub-protocol was offered
+    const char *extension;      // what Sec-WebSocket-Extensions is answered with, or NULL
 };
 
 // Why not. The texts are literals of ours.

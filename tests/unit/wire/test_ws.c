@@ -222,6 +222,61 @@ static void assert_header(enum ws_opcode opcode, bool deflated, uint64_t len, st
     assert_memory_equal(out, expected.at, expected.len);
 }
 
+static void offers_of_extensions_have_a_grammar(void **state) // RFC 6455 s. 9.1
+{
+    (void)state;
+    static const char *const good[] = {
+        "a",
+        "permessage-deflate; client_max_window_bits",
+        "a;b",
+        "a; b=c; d",
+        "a; b=1",
+        "a; b=\"1\"",
+        " a ; b\t",
+        "a; b = c",
+        "a;b= \"c\" ",
+        "a; b=\"\\1\\5\"",
+        "!#$%&'*+-.^_`|~",
+    };
+    static const char *const bad[] = {
+        "",
+        " ",
+        ";",
+        "a;",
+        "a; ",
+        "a;;b",
+        ";a",
+        "a b",
+        "a; b c",
+        "a=b",
+        "a; =b",
+        "a; b=",
+        "a; b=;",
+        "a; b==c",
+        "a; b=\"",
+        "a; b=\"\"",
+        "a; b=\"c",
+        "a; b=\"c d\"",
+        "a; b=c\"",
+        "\"a\"",
+        "a; \"b\"",
+        "a/b",
+        "a; b=(c)",
+        "a; b=\"c;d\"",
+        "a; b=\"c\"d",
+        "a; b=\"c\\\"",
+        "a; b=\"c \"",
+        "a; b=\\c",
+        "caf\xc3\xa9",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (!ws_offer_valid(view_of(good[i])))
+            fail_msg("an offer: %s", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (ws_offer_valid(view_of(bad[i])))
+            fail_msg("no offer: %s", bad[i]);
+}
+
 static void headers_take_the_shortest_length(void **state)
 {
     (void)state;
@@ -664,6 +719,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_accepted),
         cmocka_unit_test(keys_that_are_not_16_bytes_are_not),
+        cmocka_unit_test(offers_of_extensions_have_a_grammar),
         cmocka_unit_test(headers_take_the_shortest_length),
         cmocka_unit_test(control_frames_are_whole),
         cmocka_unit_test(a_close_has_a_code_and_a_reason_or_neither),

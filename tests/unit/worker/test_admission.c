@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "wire/deflate.h"
 #include "wire/token.h"
 
 // ---- how the tests speak ----------------------------------------------------
@@ -205,6 +206,12 @@ static void a_bad_handshake_is_a_bad_request(void **state)
     assert_refuses(GET("/ws/btc?token=$T") HANDSHAKE KEY "Content-Length: 5\r\n\r\n", 400,
                    "bad_request");
     assert_admits(GET("/ws/btc?token=$T") HANDSHAKE KEY "Content-Length: 0\r\n\r\n");
+    // RFC 6455 s. 11.3.1, 11.3.5: at most once, the same or not.
+    assert_refuses(GET("/ws/btc?token=$T") HANDSHAKE KEY KEY "\r\n", 400, "bad_request");
+    assert_refuses(GET("/ws/btc?token=$T") HANDSHAKE KEY "Sec-WebSocket-Version: 13\r\n\r\n", 400,
+                   "bad_request");
+    assert_refuses(GET("/ws/btc?token=$T") HANDSHAKE KEY "Sec-WebSocket-Version: 8\r\n\r\n", 400,
+                   "bad_request");
 #undef HANDSHAKE
 }
 
@@ -518,6 +525,23 @@ static void an_offer_makes_it_deflated(void **state)
     assert_form(WS("token=$T", DEFLATE), FORM_RAW, false);
 }
 
+// RFC 6455 s. 9.1: then the handshake fails, whether we compress or not.
+static void a_malformed_offer_is_a_bad_request(void **state)
+{
+    (void)state;
+#define OFFERS "Sec-WebSocket-Extensions: "
+    assert_refuses(WS("token=$T", OFFERS "permessage-deflate;\r\n"), 400, "bad_request");
+    assert_refuses(WS("token=$T", OFFERS "permessage-deflate, a b\r\n"), 400, "bad_request");
+    assert_refuses(WS("token=$T", OFFERS "a; b=\"c, d\r\n"), 400, "bad_request");
+    assert_refuses(WS("token=$T", DEFLATE OFFERS "=\r\n"), 400, "bad_request");
+    assert_refuses(WS("", OFFERS "=\r\n"), 400, "bad_request"); // before the token
+    config.compression = 0;
+    assert_refuses(WS("token=$T", OFFERS "permessage-deflate;\r\n"), 400, "bad_request");
+    assert_form(WS("token=$T", OFFERS ", ,\r\n"), FORM_RAW, false); // empty elements are none
+    assert_admits(SSE("token=$T", OFFERS "=\r\n"));
+#undef OFFERS
+}
+
 // ---- the reply --------------------------------------------------------------
 
 static void assert_handshake(const char *text, const char *expected)
@@ -542,6 +566,9 @@ static void a_websocket_is_switched_to(void **state)
     assert_handshake(WS("token=$T", BOND_V1 DEFLATE),
                      SWITCHING "Sec-WebSocket-Protocol: bond.v1\r\n"
                                "Sec-WebSocket-Extensions: " DEFLATE_ANSWER "\r\n\r\n");
+    assert_handshake(WS("token=$T", "Sec-WebSocket-Extensions: permessage-deflate; "
+                                    "server_max_window_bits=15\r\n"),
+                     SWITCHING "Sec-WebSocket-Extensions: " DEFLATE_ANSWER_WINDOW "\r\n\r\n");
 }
 
 // The offer of a token is never echoed: it would stand in a log somewhere.
@@ -595,6 +622,7 @@ int main(void)
         TEST(slow_is_close_or_skip),
         TEST(the_format_makes_the_form),
         TEST(an_offer_makes_it_deflated),
+        TEST(a_malformed_offer_is_a_bad_request),
         TEST(a_websocket_is_switched_to),
         TEST(only_bond_v1_is_echoed),
         TEST(an_event_stream_begins_with_retry),
