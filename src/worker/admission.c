@@ -267,12 +267,13 @@ void admission_done(struct admission *a)
 }
 
 void admission_write_handshake(const struct admission *a, const struct http_request *req,
-                               const struct config *config, struct buffer *out)
+                               const struct config *config, struct view date, struct buffer *out)
 {
     if (a->route == ROUTE_SSE) {
         buffer_printf(out,
                       "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
                       "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
+        buffer_add_view(out, date);
         admission_add_cors(out, req, config);
         buffer_printf(out, "\r\nretry: %d\n\n", SSE_RETRY_MS);
         return;
@@ -281,6 +282,7 @@ void admission_write_handshake(const struct admission *a, const struct http_requ
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                   "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n",
                   WS_ACCEPT_LEN, a->accept);
+    buffer_add_view(out, date);
     if (a->bond_v1)
         buffer_printf(out, "Sec-WebSocket-Protocol: bond.v1\r\n");
     if (a->extension)

@@ -70,7 +70,7 @@ def test_403_origin_forbidden(start, stream):
 def test_404_not_found(broker):
     refusal(ask(broker, "/no/such/path"), 404, "not_found")
     reply = get(broker.port, "/no/such/path")
-    assert (reply.status, reply.body) == (404, b'{"detail":"Not Found"}'), "as part 1 has it"
+    assert (reply.status, reply.body) == (404, b'{"detail":"Not Found"}\n'), "as part 1 has it"
 
 
 def test_405_method_not_allowed(broker, stream, path):

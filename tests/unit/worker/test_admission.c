@@ -542,20 +542,22 @@ static void a_malformed_offer_is_a_bad_request(void **state)
 #undef OFFERS
 }
 
+#define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+
 // ---- the reply --------------------------------------------------------------
 
 static void assert_handshake(const char *text, const char *expected)
 {
     assert_admits(text);
     out.len = 0;
-    admission_write_handshake(&a, &req, &config, &out);
+    admission_write_handshake(&a, &req, &config, VIEW(DATE), &out);
     buffer_add(&out, "", 1);
     assert_string_equal(out.at, expected);
 }
 
 #define SWITCHING                                                                                  \
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"            \
-    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" DATE
 
 static void a_websocket_is_switched_to(void **state)
 {
@@ -583,15 +585,17 @@ static void only_bond_v1_is_echoed(void **state)
 static void an_event_stream_begins_with_retry(void **state)
 {
     (void)state;
-    assert_handshake(SSE("token=$T", ""),
-                     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                     "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n"
-                     "\r\nretry: 2000\n\n");
-    assert_handshake(SSE("token=$T", ORIGIN),
-                     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                     "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n"
-                     "Access-Control-Allow-Origin: https://a.example\r\nVary: Origin\r\n"
-                     "\r\nretry: 2000\n\n");
+    assert_handshake(
+        SSE("token=$T", ""),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+        "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n" DATE
+        "\r\nretry: 2000\n\n");
+    assert_handshake(
+        SSE("token=$T", ORIGIN),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+        "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n" DATE
+        "Access-Control-Allow-Origin: https://a.example\r\nVary: Origin\r\n"
+        "\r\nretry: 2000\n\n");
 }
 
 int main(void)
