@@ -266,6 +266,8 @@ void admission_done(struct admission *a)
     buffer_free(&a->id);
 }
 
+// `retry` has no empty line behind it: it counts as soon as its line is read, and belongs
+// to the block of the first event. A block without data is an event to some clients.
 void admission_write_handshake(const struct admission *a, const struct http_request *req,
                                const struct config *config, struct view date, struct buffer *out)
 {
@@ -275,7 +277,7 @@ void admission_write_handshake(const struct admission *a, const struct http_requ
                       "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
         buffer_add_view(out, date);
         admission_add_cors(out, req, config);
-        buffer_printf(out, "\r\nretry: %d\n\n", SSE_RETRY_MS);
+        buffer_printf(out, "\r\nretry: %d\n", SSE_RETRY_MS);
         return;
     }
     buffer_printf(out,

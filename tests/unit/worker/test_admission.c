@@ -582,20 +582,20 @@ static void only_bond_v1_is_echoed(void **state)
     assert_handshake(WS("", "Sec-WebSocket-Protocol: bond.token.$T\r\n"), SWITCHING "\r\n");
 }
 
-static void an_event_stream_begins_with_retry(void **state)
+static void an_event_streams_first_block_begins_with_retry(void **state)
 {
     (void)state;
     assert_handshake(
         SSE("token=$T", ""),
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
         "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n" DATE
-        "\r\nretry: 2000\n\n");
+        "\r\nretry: 2000\n");
     assert_handshake(
         SSE("token=$T", ORIGIN),
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
         "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n" DATE
         "Access-Control-Allow-Origin: https://a.example\r\nVary: Origin\r\n"
-        "\r\nretry: 2000\n\n");
+        "\r\nretry: 2000\n");
 }
 
 int main(void)
@@ -629,7 +629,7 @@ int main(void)
         TEST(a_malformed_offer_is_a_bad_request),
         TEST(a_websocket_is_switched_to),
         TEST(only_bond_v1_is_echoed),
-        TEST(an_event_stream_begins_with_retry),
+        TEST(an_event_streams_first_block_begins_with_retry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
