@@ -1,0 +1,51 @@
+"""Signals: those that end the broker are in test_shutdown.py; no other may."""
+
+import signal
+
+import pytest
+
+from harness import close_of, receive, until, wait_until
+
+HARMLESS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+
+
+def ignored(broker):
+    return [line["signal"] for line in broker.log("signal_ignored")]
+
+
+@pytest.mark.parametrize("number", HARMLESS, ids=lambda n: n.name)
+async def test_a_signal_that_is_no_end_ends_nothing(start, stream, number):
+    redis = start.redis()
+    broker = start.broker(redis)
+    async with broker.connect(stream) as ws:
+        broker.process.send_signal(number)
+        await until(lambda: ignored(broker), "nobody took the signal")
+        redis.publish(stream, "still here")
+        assert await receive(ws, 1) == ["still here"]
+    [line] = broker.log("signal_ignored")
+    assert line["signal"] == number.name
+    assert "restart" in line["hint"], "somebody may have expected a reload"
+
+
+def test_all_of_them_at_the_start(start):
+    """They may come before the broker listens."""
+    broker = start.launch(start.redis())
+    wait_until(lambda: broker.log_text(), "it says nothing")
+    for number in HARMLESS:
+        broker.process.send_signal(number)
+    wait_until(lambda: len(ignored(broker)) == 3, broker.log_text)
+    assert broker.alive()
+
+
+async def test_nor_do_they_hasten_a_drain(start, stream):
+    broker = start.broker(start.redis(), BOND_DRAIN_SECONDS=2)
+    sockets = [await broker.connect(stream) for _ in range(4)]
+    broker.signal()
+    await until(lambda: broker.log("draining"), "the drain has not begun")
+    for number in HARMLESS:
+        broker.process.send_signal(number)
+    await until(lambda: len(ignored(broker)) == 3, broker.log_text)
+    for ws in sockets:
+        assert (await close_of(ws, within=10))[0] == 1001
+    assert broker.exit_code() == 0
+    assert broker.log("stopping_at_once") == []
