@@ -48,6 +48,10 @@ struct config {
 char *config_load(struct config *c, int argc, char **argv);
 void config_done(struct config *c);
 
+// The environment's names that begin with BOND_ and are neither settings nor the API's.
+// near: the setting that may have been meant, or NULL. Their values are not shown.
+void config_each_unknown(void (*tell)(struct view name, const char *near));
+
 // One line a setting: environment name, meaning, default. For `help`.
 void config_describe(struct buffer *out);
 

@@ -211,7 +211,7 @@ static void each_has_both_and_reaches_its_bounds(void **state)
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         const bool is_level = texts[i].offset == offsetof(struct config, log_level);
         const bool is_format = texts[i].offset == offsetof(struct config, log_format);
-        const char *one = is_level ? "warn" : is_format ? "json" : "redis://one";
+        const char *one = is_level ? "warn" : is_format ? "json" : "redis://one"; // an origin too
         const char *two = is_level ? "error" : is_format ? "logfmt" : "redis://two";
         setenv(texts[i].env, one, 1);
         LOAD();
@@ -245,9 +245,22 @@ static void an_empty_variable_is_not_set(void **state)
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         setenv(numbers[i].env, "", 1);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        setenv(texts[i].env, "", 1);
+        if (texts[i].offset != offsetof(struct config, secret))
+            setenv(texts[i].env, "", 1);
     setenv("PORT", "", 1);
     everything_has_a_default(NULL);
+}
+
+// Not set, it is the default; set to nothing, somebody meant another.
+static void an_empty_secret_is_refused(void **state)
+{
+    (void)state;
+    setenv("BOND_SECRET", "", 1);
+    REFUSE("BOND_SECRET is empty");
+    REFUSE("BOND_SECRET is empty", "--secret=mine"); // a flag does not hide it
+    setenv("BOND_SECRET", "mine", 1);
+    LOAD();
+    assert_string_equal(c.secret, "mine");
 }
 
 static void other_variables_do_not_matter(void **state)
@@ -258,6 +271,50 @@ static void other_variables_do_not_matter(void **state)
     setenv("RING_SECONDS", "x", 1);
     setenv("BOND_REDIS_URL", "x", 1);
     everything_has_a_default(NULL);
+}
+
+static struct buffer told; // "NAME near;" for each unknown name
+
+static void note_unknown(struct view name, const char *near)
+{
+    buffer_printf(&told, VIEW_FMT " %s;", VIEW_ARG(name), near ? near : "?");
+}
+
+static void assert_unknown(const char *expected)
+{
+    told.len = 0;
+    config_each_unknown(note_unknown);
+    buffer_add(&told, "", 1);
+    assert_string_equal(told.at, expected);
+    buffer_free(&told);
+}
+
+static void names_that_look_like_ours_are_told(void **state)
+{
+    (void)state;
+    assert_unknown("");
+    setenv("BOND_RING_SECOND", "5", 1);
+    assert_unknown("BOND_RING_SECOND BOND_RING_SECONDS;");
+    setenv("BOND_ADMIN_TOKEN", "secret", 1);
+    setenv("BOND_REDIS_URL", "x", 1);
+    setenv("BOND_", "x", 1);
+    assert_unknown("BOND_RING_SECOND BOND_RING_SECONDS;BOND_ADMIN_TOKEN ?;"
+                   "BOND_REDIS_URL REDIS_URL;BOND_ ?;");
+}
+
+static void but_not_those_of_the_api_or_of_others(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        setenv(numbers[i].env, "0", 1);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        setenv(texts[i].env, "x", 1);
+    setenv("BOND_MAX_STREAMS", "5", 1);
+    setenv("BOND_TOKEN_TTL", "3600", 1);
+    setenv("WS_HOST", "x", 1);
+    setenv("bond_port", "80", 1);
+    setenv("RING_SECONDS", "5", 1);
+    assert_unknown("");
 }
 
 // ---- the port ---------------------------------------------------------------
@@ -382,6 +439,27 @@ static void some_may_not_be_empty(void **state)
     assert_string_equal(c.stream_prefix, "");
 }
 
+static void origins_have_a_scheme_and_no_path(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "*",
+        "null",
+        "https://a.example",
+        "https://a.example, http://localhost:3000 ,null,*",
+        "https://a.example,",
+        " , ",
+    };
+    static const char *const bad[] = {
+        "a.example", "https://a.example, b.example:80", "https://a.example/", "NULL", "https://",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        LOAD("--allowed-origins", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        REFUSE("BOND_ALLOWED_ORIGINS has \"", "--allowed-origins", bad[i]);
+    REFUSE("\"b.example:80\"", "--allowed-origins", bad[1]);
+}
+
 static void a_prefix_is_utf8(void **state)
 {
     (void)state;
@@ -421,15 +499,23 @@ static void levels_and_formats_are_chosen_from_a_list(void **state)
 static void a_flag_that_is_none_is_named(void **state)
 {
     (void)state;
-    REFUSE("--prot is no setting; `bond-broker help` lists them", "--prot", "80");
-    REFUSE("--bond-port is no setting", "--bond-port=80");
-    REFUSE("--PORT is no setting", "--PORT=80");
-    REFUSE("--por is no setting", "--por=80");
-    REFUSE("--ping_seconds is no setting", "--ping_seconds=80");
-    REFUSE("-port is no setting", "-port=80");
+    REFUSE("--no-such-flag is no setting; `bond-broker help` lists them", "--no-such-flag", "80");
     REFUSE("serve is no setting", "serve");
-    REFUSE(" is no setting", "");
-    REFUSE(" is no setting", "=");
+    REFUSE(" is no setting; ", "");
+    REFUSE(" is no setting; ", "=");
+}
+
+static void and_the_one_that_may_have_been_meant(void **state)
+{
+    (void)state;
+    REFUSE("--prot is no setting (did you mean --port?); `bond-broker help` lists them", "--prot",
+           "80");
+    REFUSE("--bond-port is no setting (did you mean --port?)", "--bond-port=80");
+    REFUSE("--PORT is no setting (did you mean --port?)", "--PORT=80");
+    REFUSE("--por is no setting (did you mean --port?)", "--por=80");
+    REFUSE("--ping_seconds is no setting (did you mean --ping-seconds?)", "--ping_seconds=80");
+    REFUSE("-port is no setting (did you mean --port?)", "-port=80");
+    REFUSE("BOND_PORT is no setting (did you mean --port?)", "BOND_PORT=80");
 }
 
 static void its_value_is_not_repeated(void **state)
@@ -485,7 +571,10 @@ int main(void)
         TEST(the_last_of_two_flags_counts),
         TEST(a_value_may_hold_an_equals_sign_or_look_like_a_flag),
         TEST(an_empty_variable_is_not_set),
+        TEST(an_empty_secret_is_refused),
         TEST(other_variables_do_not_matter),
+        TEST(names_that_look_like_ours_are_told),
+        TEST(but_not_those_of_the_api_or_of_others),
         TEST(hosts_set_port),
         TEST(bond_port_goes_before_port),
         TEST(but_not_when_it_is_empty),
@@ -494,9 +583,11 @@ int main(void)
         TEST(what_is_no_whole_number_is_refused),
         TEST(a_redis_url_must_be_one),
         TEST(some_may_not_be_empty),
+        TEST(origins_have_a_scheme_and_no_path),
         TEST(a_prefix_is_utf8),
         TEST(levels_and_formats_are_chosen_from_a_list),
         TEST(a_flag_that_is_none_is_named),
+        TEST(and_the_one_that_may_have_been_meant),
         TEST(its_value_is_not_repeated),
         TEST(a_flag_needs_a_value),
         TEST(no_ring_is_larger_than_all_of_them),
