@@ -243,15 +243,30 @@ static int await_end(const sigset_t *signals, int64_t until_ms)
 
 // ---- all of it ------------------------------------------------------------------
 
-// Until the workers' clients have been sent away, or somebody is in a hurry.
-static void drain(struct broker *b, const sigset_t *signals)
+// Load balancers see at /ready that nobody new is to be sent here, while whoever comes is
+// still served. asked: the signal that began it. Like `drain`, it returns the one that
+// cut it short, or 0.
+static int announce_end(struct broker *b, int asked, const sigset_t *signals)
+{
+    int64_t delay_s = b->config->drain_delay_seconds;
+    atomic_store(&b->pulse.leaving, true);
+    if (delay_s == 0)
+        return 0;
+    say(SAY_INFO, "leaving", SAY_S("signal", signal_name(asked)), SAY_I("seconds", delay_s));
+    return await_end(signals, clock_mono_ms() + delay_s * MS_PER_S);
+}
+
+// Sends the workers' clients away, and waits until they have gone.
+static int drain(struct broker *b, int asked, const sigset_t *signals)
 {
     int number = 0;
+    say(SAY_INFO, "draining", SAY_S("signal", signal_name(asked)),
+        SAY_I("clients", (int64_t)atomic_load(&b->world.clients)),
+        SAY_I("seconds", b->config->drain_seconds));
     for_each_worker(b, worker_drain);
     while (!all_drained(b) && number == 0)
         number = await_end(signals, clock_mono_ms() + LOOK_MS);
-    if (number)
-        say(SAY_WARN, "stopping_at_once", SAY_S("signal", signal_name(number)));
+    return number;
 }
 
 int broker_run(const struct config *config)
@@ -261,11 +276,12 @@ int broker_run(const struct config *config)
     door_init(&b.world.door);
     if (!start(&b))
         return give_up(&b);
-    int number = await_end(&signals, INT64_MAX);
-    say(SAY_INFO, "draining", SAY_S("signal", signal_name(number)),
-        SAY_I("clients", (int64_t)atomic_load(&b.world.clients)),
-        SAY_I("seconds", config->drain_seconds));
-    drain(&b, &signals);
+    int asked = await_end(&signals, INT64_MAX);
+    int again = announce_end(&b, asked, &signals);
+    if (again == 0)
+        again = drain(&b, asked, &signals);
+    if (again)
+        say(SAY_WARN, "stopping_at_once", SAY_S("signal", signal_name(again)));
     for_each_worker(&b, worker_stop);
     for_each_worker(&b, worker_join);
     say_stopped(&b);

@@ -71,6 +71,8 @@ static const struct setting settings[] = {
       "seconds that a connection has to send its request" },
     { "BOND_DRAIN_SECONDS", INTEGER, FIELD(drain_seconds), "10", 0, DAY_S,
       "seconds over which the closing of clients is spread at shutdown" },
+    { "BOND_DRAIN_DELAY_SECONDS", INTEGER, FIELD(drain_delay_seconds), "0", 0, DAY_S,
+      "seconds at shutdown in which /ready says 503 and all else goes on, before clients are closed" },
     { "BOND_FLUSH_MS", INTEGER, FIELD(flush_ms), "0", 0, 1000,
       "milliseconds at least between two writes of events to a client: less CPU, more latency" },
     { "BOND_STALE_MS", INTEGER, FIELD(stale_ms), "1500", 100, 3600000,

@@ -29,6 +29,7 @@ struct config {
     int64_t ping_seconds, pong_seconds;
     int64_t handshake_seconds;
     int64_t drain_seconds;
+    int64_t drain_delay_seconds; // /ready says 503 for so long before the drain
     int64_t flush_ms; // at least between two writes of a stream's news to its clients; 0: none
     int64_t stale_ms; // Redis unheard for so long is not readable
     int64_t redis_timeout_ms;

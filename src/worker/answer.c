@@ -137,7 +137,7 @@ static void answer_page(struct client *c, const struct http_request *req)
 {
     const struct page_state state = {
         .readable = pulse_readable(c->all->pulse, clock_mono_ms()),
-        .leaving = c->all->draining,
+        .leaving = c->all->draining || atomic_load(&c->all->pulse->leaving),
         .date = date_line(clock_wall_ms()),
     };
     static const struct refusal not_found = { 404, "not_found",

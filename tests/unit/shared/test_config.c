@@ -34,6 +34,8 @@ static const struct {
     { NUMBER("BOND_PONG_SECONDS", "--pong-seconds", pong_seconds), 20, 1, 86400 },
     { NUMBER("BOND_HANDSHAKE_SECONDS", "--handshake-seconds", handshake_seconds), 10, 1, 86400 },
     { NUMBER("BOND_DRAIN_SECONDS", "--drain-seconds", drain_seconds), 10, 0, 86400 },
+    { NUMBER("BOND_DRAIN_DELAY_SECONDS", "--drain-delay-seconds", drain_delay_seconds), 0, 0,
+      86400 },
     { NUMBER("BOND_FLUSH_MS", "--flush-ms", flush_ms), 0, 0, 1000 },
     { NUMBER("BOND_STALE_MS", "--stale-ms", stale_ms), 1500, 100, 3600000 },
     { NUMBER("BOND_REDIS_TIMEOUT_MS", "--redis-timeout-ms", redis_timeout_ms), 5000, 100, 3600000 },
