@@ -30,7 +30,7 @@ async def test_a_signal_that_is_no_end_ends_nothing(start, stream, number):
     assert "restart" in line["hint"], "somebody may have expected a reload"
 
 
-def test_all_of_them_at_the_start(start):
+def test_harmless_signals_right_after_the_start_end_nothing(start):
     """They may come before the broker listens."""
     broker = start.launch(start.redis())
     wait_until(lambda: broker.log_text(), "it says nothing")
@@ -40,7 +40,7 @@ def test_all_of_them_at_the_start(start):
     assert broker.alive()
 
 
-async def test_nor_do_they_hasten_a_drain(start, stream):
+async def test_harmless_signals_do_not_hasten_a_drain(start, stream):
     broker = start.broker(start.redis(), BOND_DRAIN_SECONDS=2)
     sockets = [await broker.connect(stream) for _ in range(4)]
     broker.signal()

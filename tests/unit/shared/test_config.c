@@ -304,7 +304,7 @@ static void names_that_look_like_ours_are_told(void **state)
                    "BOND_REDIS_URL REDIS_URL;BOND_ ?;");
 }
 
-static void but_not_those_of_the_api_or_of_others(void **state)
+static void names_of_the_api_or_of_others_are_not_told(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
@@ -507,7 +507,7 @@ static void a_flag_that_is_none_is_named(void **state)
     REFUSE(" is no setting; ", "=");
 }
 
-static void and_the_one_that_may_have_been_meant(void **state)
+static void a_misspelt_flag_is_told_what_was_probably_meant(void **state)
 {
     (void)state;
     REFUSE("--prot is no setting (did you mean --port?); `bond-broker help` lists them", "--prot",
@@ -576,7 +576,7 @@ int main(void)
         TEST(an_empty_secret_is_refused),
         TEST(other_variables_do_not_matter),
         TEST(names_that_look_like_ours_are_told),
-        TEST(but_not_those_of_the_api_or_of_others),
+        TEST(names_of_the_api_or_of_others_are_not_told),
         TEST(hosts_set_port),
         TEST(bond_port_goes_before_port),
         TEST(but_not_when_it_is_empty),
@@ -589,7 +589,7 @@ int main(void)
         TEST(a_prefix_is_utf8),
         TEST(levels_and_formats_are_chosen_from_a_list),
         TEST(a_flag_that_is_none_is_named),
-        TEST(and_the_one_that_may_have_been_meant),
+        TEST(a_misspelt_flag_is_told_what_was_probably_meant),
         TEST(its_value_is_not_repeated),
         TEST(a_flag_needs_a_value),
         TEST(no_ring_is_larger_than_all_of_them),
