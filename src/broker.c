@@ -103,6 +103,16 @@ static bool make_workers(struct broker *b, int count)
     return true;
 }
 
+// A warning and no more: a broker that takes the place of Bond's first one must start.
+static void warn_of_default_secret(const char *setting, const char *secret)
+{
+    if (config_is_default_secret(secret))
+        say(SAY_WARN, "default_secret", SAY_S("setting", setting),
+            SAY_S("hint", "this is the default secret, which everybody knows, so anyone who can "
+                          "reach the broker can make tokens and read every stream: set "
+                          "BOND_SECRET to one of your own, here and in the API"));
+}
+
 static void say_listening(const struct broker *b, size_t descriptors)
 {
     const struct config *c = b->config;
@@ -114,10 +124,10 @@ static void say_listening(const struct broker *b, size_t descriptors)
         SAY_I("descriptors", (int64_t)descriptors), SAY_I("ring_seconds", c->ring_seconds),
         SAY_I("ring_bytes", c->ring_bytes), SAY_I("memory_bytes", c->memory_bytes));
     buffer_free(&redis);
-    if (strcmp(c->secret, CONFIG_DEFAULT_SECRET) == 0 && !listener_is_loopback(c->host))
-        say(SAY_WARN, "default_secret",
-            SAY_S("hint",
-                  "anyone can mint tokens for this broker: set BOND_SECRET, here and in the API"));
+    if (!listener_is_loopback(c->host)) {
+        warn_of_default_secret("BOND_SECRET", c->secret);
+        warn_of_default_secret("BOND_SECRET_PREVIOUS", c->secret_previous);
+    }
 }
 
 static bool start(struct broker *b)

@@ -28,3 +28,10 @@ bool cli_load(struct config *c)
     free(wrong);
     return false;
 }
+
+void cli_warn_of_default_secret(const struct config *c)
+{
+    if (config_is_default_secret(c->secret))
+        fprintf(stderr, "bond-broker: warning: the secret is the default one, which everybody "
+                        "knows, so anyone can make such tokens: set BOND_SECRET to the API's\n");
+}

@@ -20,3 +20,5 @@ int cli_wrong_usage(const char *why); // says why, and the usage; returns CLI_US
 // The settings from the environment alone: what follows a command is its own. False:
 // one of them is wrong, and that has been said.
 bool cli_load(struct config *c);
+// Who signs or checks with the secret that everybody knows is told so.
+void cli_warn_of_default_secret(const struct config *c);

@@ -34,6 +34,7 @@ int cli_token(int argc, char **argv)
     int64_t expiry_s = clock_wall_ms() / MS_PER_S + (int64_t)ttl_s;
     token_mint(view_of(stream), view_of(c.secret), expiry_s, full, token);
     puts(token);
+    cli_warn_of_default_secret(&c);
     config_done(&c);
     return 0;
 }
@@ -53,6 +54,7 @@ int cli_check_token(int argc, char **argv)
         printf("ok: valid for another %lld s\n", (long long)(expiry_s - now_ms / MS_PER_S));
     else
         fprintf(stderr, "%s: %s\n", token_verdict_name(verdict), token_verdict_sentence(verdict));
+    cli_warn_of_default_secret(&c);
     config_done(&c);
     return verdict == TOKEN_OK ? 0 : 1;
 }

@@ -368,6 +368,11 @@ void config_done(struct config *c)
     *c = (struct config){ 0 };
 }
 
+bool config_is_default_secret(const char *secret)
+{
+    return strcmp(secret, CONFIG_DEFAULT_SECRET) == 0;
+}
+
 static bool is_known(struct view name)
 {
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)

@@ -56,4 +56,6 @@ void config_each_unknown(void (*tell)(struct view name, const char *near));
 // One line a setting: environment name, meaning, default. For `help`.
 void config_describe(struct buffer *out);
 
+// Bond's own default, which its sources tell everybody.
 #define CONFIG_DEFAULT_SECRET "bond-dev-secret-change-in-production"
+bool config_is_default_secret(const char *secret);

@@ -304,6 +304,13 @@ def test_the_default_secret_is_warned_of_where_others_can_reach_it(start):
     wait_until(lambda: default_secret_warnings(broker), broker.log_text)
 
 
+def test_the_default_secret_is_warned_of_as_the_previous_one_too(start):
+    default = "bond-dev-secret-change-in-production"
+    broker = start.broker(start.redis(), BOND_SECRET_PREVIOUS=default, BOND_HOST="0.0.0.0")
+    [line] = broker.log("default_secret")
+    assert line["setting"] == "BOND_SECRET_PREVIOUS"
+
+
 def test_the_default_secret_is_fine_on_loopback(start):
     broker = start.broker(start.redis(), BOND_SECRET=None, BOND_HOST="127.0.0.1")
     assert default_secret_warnings(broker) == []
