@@ -14,7 +14,7 @@ HEALTHY = {"status": "ok", "service": "broker"}
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/health?probe=1"])
-def test_health_is_exactly_what_bond_answers(broker, path):
+def test_health_is_the_json_that_bond_answers(broker, path):
     reply = get(broker.port, path)
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"

@@ -147,7 +147,7 @@ static void everything_has_a_default(void **state)
     assert_true(c.memory_bytes > 0); // half of what there is
 }
 
-static void help_lists_all_of_them(void **state)
+static void help_lists_all_settings(void **state)
 {
     (void)state;
     struct buffer out = { 0 };
@@ -193,7 +193,7 @@ static void flags_go_before_the_environment(void **state)
     assert_int_equal(c.port, 9000);
 }
 
-static void each_has_both_and_reaches_its_bounds(void **state)
+static void each_setting_has_a_variable_and_a_flag_and_reaches_its_bounds(void **state)
 {
     (void)state;
     char value[32], flag[64];
@@ -321,7 +321,7 @@ static void names_of_the_api_or_of_others_are_not_told(void **state)
 
 // ---- the port ---------------------------------------------------------------
 
-static void hosts_set_port(void **state)
+static void port_is_read_where_bond_port_is_not_set(void **state)
 {
     (void)state;
     setenv("PORT", "7000", 1);
@@ -341,7 +341,7 @@ static void bond_port_goes_before_port(void **state)
     assert_int_equal(c.port, 9000);
 }
 
-static void but_not_when_it_is_empty(void **state)
+static void an_empty_bond_port_leaves_it_to_port(void **state)
 {
     (void)state;
     setenv("PORT", "7000", 1);
@@ -350,7 +350,7 @@ static void but_not_when_it_is_empty(void **state)
     assert_int_equal(c.port, 7000);
 }
 
-static void the_one_that_is_wrong_is_named(void **state)
+static void a_bad_port_is_named_as_it_was_spelled(void **state)
 {
     (void)state;
     setenv("PORT", "http", 1);
@@ -380,7 +380,7 @@ static void assert_number_refused(size_t i, const char *value)
     REFUSE(expected, numbers[i].flag, value);
 }
 
-static void beyond_them_they_are_refused(void **state)
+static void numbers_beyond_their_bounds_are_refused(void **state)
 {
     (void)state;
     char value[32];
@@ -392,7 +392,7 @@ static void beyond_them_they_are_refused(void **state)
     }
 }
 
-static void what_is_no_whole_number_is_refused(void **state)
+static void text_that_is_no_whole_number_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = { "",
@@ -432,7 +432,7 @@ static void a_redis_url_must_be_one(void **state)
     free(wrong);
 }
 
-static void some_may_not_be_empty(void **state)
+static void a_secret_and_a_data_field_may_not_be_empty(void **state)
 {
     (void)state;
     REFUSE("BOND_SECRET is empty", "--secret=");
@@ -498,7 +498,7 @@ static void levels_and_formats_are_chosen_from_a_list(void **state)
 
 // ---- flags ------------------------------------------------------------------
 
-static void a_flag_that_is_none_is_named(void **state)
+static void an_unknown_flag_is_named(void **state)
 {
     (void)state;
     REFUSE("--no-such-flag is no setting; `bond-broker help` lists them", "--no-such-flag", "80");
@@ -520,7 +520,7 @@ static void a_misspelt_flag_is_told_what_was_probably_meant(void **state)
     REFUSE("BOND_PORT is no setting (did you mean --port?)", "BOND_PORT=80");
 }
 
-static void its_value_is_not_repeated(void **state)
+static void the_value_of_an_unknown_flag_is_not_repeated(void **state)
 {
     (void)state;
     char *wrong = try_flags(FLAGS("--secert=hunter2"));
@@ -539,7 +539,7 @@ static void a_flag_needs_a_value(void **state)
 
 // ---- what one value says about another --------------------------------------
 
-static void no_ring_is_larger_than_all_of_them(void **state)
+static void no_ring_is_larger_than_the_memory_of_all(void **state)
 {
     (void)state;
     LOAD("--memory-bytes=300000", "--ring-bytes=400000");
@@ -566,10 +566,10 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(everything_has_a_default),
-        TEST(help_lists_all_of_them),
+        TEST(help_lists_all_settings),
         TEST(the_environment_goes_before_defaults),
         TEST(flags_go_before_the_environment),
-        TEST(each_has_both_and_reaches_its_bounds),
+        TEST(each_setting_has_a_variable_and_a_flag_and_reaches_its_bounds),
         TEST(the_last_of_two_flags_counts),
         TEST(a_value_may_hold_an_equals_sign_or_look_like_a_flag),
         TEST(an_empty_variable_is_not_set),
@@ -577,22 +577,22 @@ int main(void)
         TEST(other_variables_do_not_matter),
         TEST(names_that_look_like_ours_are_told),
         TEST(names_of_the_api_or_of_others_are_not_told),
-        TEST(hosts_set_port),
+        TEST(port_is_read_where_bond_port_is_not_set),
         TEST(bond_port_goes_before_port),
-        TEST(but_not_when_it_is_empty),
-        TEST(the_one_that_is_wrong_is_named),
-        TEST(beyond_them_they_are_refused),
-        TEST(what_is_no_whole_number_is_refused),
+        TEST(an_empty_bond_port_leaves_it_to_port),
+        TEST(a_bad_port_is_named_as_it_was_spelled),
+        TEST(numbers_beyond_their_bounds_are_refused),
+        TEST(text_that_is_no_whole_number_is_refused),
         TEST(a_redis_url_must_be_one),
-        TEST(some_may_not_be_empty),
+        TEST(a_secret_and_a_data_field_may_not_be_empty),
         TEST(origins_have_a_scheme_and_no_path),
         TEST(a_prefix_is_utf8),
         TEST(levels_and_formats_are_chosen_from_a_list),
-        TEST(a_flag_that_is_none_is_named),
+        TEST(an_unknown_flag_is_named),
         TEST(a_misspelt_flag_is_told_what_was_probably_meant),
-        TEST(its_value_is_not_repeated),
+        TEST(the_value_of_an_unknown_flag_is_not_repeated),
         TEST(a_flag_needs_a_value),
-        TEST(no_ring_is_larger_than_all_of_them),
+        TEST(no_ring_is_larger_than_the_memory_of_all),
         TEST(nothing_is_left_when_it_is_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

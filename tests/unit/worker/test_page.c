@@ -81,7 +81,7 @@ static void ready_says_that_clients_may_come(void **state)
     assert_reply(READY);
 }
 
-static void not_while_redis_cannot_be_read(void **state)
+static void ready_is_503_while_redis_cannot_be_read(void **state)
 {
     (void)state;
     assert_true(ask("GET", "/ready", blind, true));
@@ -90,7 +90,7 @@ static void not_while_redis_cannot_be_read(void **state)
     assert_contains("\r\n\r\n{\"error\":\"unavailable\",\"detail\":\"Redis cannot be read\"}");
 }
 
-static void nor_while_the_broker_goes(void **state)
+static void ready_is_503_when_the_broker_is_leaving(void **state)
 {
     (void)state;
     assert_true(ask("GET", "/ready", leaving, true));
@@ -154,7 +154,7 @@ static void replies_are_appended(void **state)
 
 // ---- what is no page --------------------------------------------------------
 
-static void other_methods_are_not_allowed(void **state)
+static void a_page_has_no_other_methods(void **state)
 {
     (void)state;
     static const char *const methods[] = { "POST", "PUT", "DELETE", "get", "GETS", "HEADS", "" };
@@ -179,7 +179,7 @@ static void other_paths_are_not_ours(void **state)
     }
 }
 
-static void the_answer_then_is_the_one_that_clients_know(void **state)
+static void an_unknown_path_gets_the_answer_that_clients_know(void **state)
 {
     (void)state;
     struct http_request req = { .keep_alive = true };
@@ -192,7 +192,7 @@ static void the_answer_then_is_the_one_that_clients_know(void **state)
     assert_contains("\r\nConnection: close\r\n");
 }
 
-static void a_method_is_refused_elsewhere_too(void **state)
+static void a_refused_method_is_told_what_the_path_has(void **state)
 {
     (void)state;
     const struct http_request req = { 0 };
@@ -206,16 +206,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(health_says_that_the_process_lives, tear_down),
         cmocka_unit_test_teardown(ready_says_that_clients_may_come, tear_down),
-        cmocka_unit_test_teardown(not_while_redis_cannot_be_read, tear_down),
-        cmocka_unit_test_teardown(nor_while_the_broker_goes, tear_down),
+        cmocka_unit_test_teardown(ready_is_503_while_redis_cannot_be_read, tear_down),
+        cmocka_unit_test_teardown(ready_is_503_when_the_broker_is_leaving, tear_down),
         cmocka_unit_test_teardown(a_reply_says_whether_the_connection_stays, tear_down),
         cmocka_unit_test_teardown(head_is_answered_as_get, tear_down),
         cmocka_unit_test_teardown(options_says_what_there_is, tear_down),
         cmocka_unit_test_teardown(replies_are_appended, tear_down),
-        cmocka_unit_test_teardown(other_methods_are_not_allowed, tear_down),
+        cmocka_unit_test_teardown(a_page_has_no_other_methods, tear_down),
         cmocka_unit_test_teardown(other_paths_are_not_ours, tear_down),
-        cmocka_unit_test_teardown(the_answer_then_is_the_one_that_clients_know, tear_down),
-        cmocka_unit_test_teardown(a_method_is_refused_elsewhere_too, tear_down),
+        cmocka_unit_test_teardown(an_unknown_path_gets_the_answer_that_clients_know, tear_down),
+        cmocka_unit_test_teardown(a_refused_method_is_told_what_the_path_has, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
