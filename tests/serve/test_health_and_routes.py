@@ -99,16 +99,15 @@ def test_options_says_which_methods_there_are(broker, path):
         ("POST", "/ws/x"),
         ("OPTIONS", "/sse/x"),
         ("GET", "/sse/x"),
-        ("GET", history_path("x")),
-        ("GET", sse_path("x")),
     ],
 )
 def test_a_reply_has_its_date(broker, method, path):
     date_is_now(request(broker.port, method, path))
 
 
-def test_the_reply_to_a_handshake_has_its_date(broker, stream):
-    date_is_now(upgrade(broker.port, ws_path(stream)))
+@pytest.mark.parametrize("path", [ws_path, sse_path, history_path])
+def test_the_reply_that_lets_a_client_in_has_its_date(broker, stream, path):
+    date_is_now(upgrade(broker.port, path(stream)))
 
 
 def date_is_now(reply):
