@@ -2,6 +2,7 @@
 own EventSource makes of it is in test_eventsource_browser.py."""
 
 import json
+import re
 import time
 
 import pytest
@@ -54,9 +55,13 @@ def test_each_block_has_data(start, stream):
         blocks.append(sse.block())
         redis.publish(stream, '{"n": 2}')
         blocks.append(sse.block())
+        broker.signal()
+        end = sse.rest().decode()
     for block in blocks:
         data = [line.removeprefix("data: ") for line in block if line.startswith("data: ")]
         json.loads("\n".join(data))
+    assert re.fullmatch("retry: [0-9]+\n", end), "the last one: a line of its own is enough"
+    assert broker.exit_code() == 0
 
 
 # Events.

@@ -22,6 +22,8 @@ static const struct {
     { NUMBER("BOND_RING_SECONDS", "--ring-seconds", ring_seconds), 60, 1, 86400 },
     { NUMBER("BOND_RING_BYTES", "--ring-bytes", ring_bytes), 16777216, 65536, INT64_C(1) << 40 },
     { NUMBER("BOND_MEMORY_BYTES", "--memory-bytes", memory_bytes), 0, 0, INT64_C(1) << 50 },
+    { NUMBER("BOND_OUTBOX_BYTES", "--outbox-bytes", outbox_bytes), 67108864, 1048576,
+      INT64_C(1) << 40 },
     { NUMBER("BOND_EVENT_BYTES", "--event-bytes", event_bytes), 4194304, 1024, 1 << 29 },
     { NUMBER("BOND_MAX_CLIENTS", "--max-clients", max_clients), 0, 0, 100000000 },
     { NUMBER("BOND_MAX_CLIENTS_PER_IP", "--max-clients-per-ip", max_clients_per_ip), 0, 0,
