@@ -7,13 +7,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tail/tail.h"
 #include "worker/listener.h"
 #include "worker/worker.h"
 
 #define WORKERS_MAX 256
-#define DESCRIPTORS_KEPT 32      // for Redis, logs, listeners, and the like
-#define DESCRIPTORS_PER_WORKER 8 // epoll, eventfd, listener, spare, and requests to refuse
+#define DESCRIPTORS_KEPT 32           // for Redis, logs, listeners, and the like
+#define DESCRIPTORS_PER_WORKER 8      // epoll, eventfd, listener, spare, and requests to refuse
+#define WAIT_MS_MAX (3600 * MS_PER_S) // for a signal, at once
+#define LOOK_MS 20                    // between looks at whether all clients have gone
 
 struct broker {
     const struct config *config;
@@ -100,6 +103,16 @@ static bool make_workers(struct broker *b, int count)
     return true;
 }
 
+// A warning and no more: a broker that takes the place of Bond's first one must start.
+static void warn_of_default_secret(const char *setting, const char *secret)
+{
+    if (config_is_default_secret(secret))
+        say(SAY_WARN, "default_secret", SAY_S("setting", setting),
+            SAY_S("hint", "this is the default secret, which everybody knows, so anyone who can "
+                          "reach the broker can make tokens and read every stream: set "
+                          "BOND_SECRET to one of your own, here and in the API"));
+}
+
 static void say_listening(const struct broker *b, size_t descriptors)
 {
     const struct config *c = b->config;
@@ -111,10 +124,10 @@ static void say_listening(const struct broker *b, size_t descriptors)
         SAY_I("descriptors", (int64_t)descriptors), SAY_I("ring_seconds", c->ring_seconds),
         SAY_I("ring_bytes", c->ring_bytes), SAY_I("memory_bytes", c->memory_bytes));
     buffer_free(&redis);
-    if (strcmp(c->secret, CONFIG_DEFAULT_SECRET) == 0 && !listener_is_loopback(c->host))
-        say(SAY_WARN, "default_secret",
-            SAY_S("hint",
-                  "anyone can mint tokens for this broker: set BOND_SECRET, here and in the API"));
+    if (!listener_is_loopback(c->host)) {
+        warn_of_default_secret("BOND_SECRET", c->secret);
+        warn_of_default_secret("BOND_SECRET_PREVIOUS", c->secret_previous);
+    }
 }
 
 static bool start(struct broker *b)
@@ -193,37 +206,93 @@ static int give_up(struct broker *b)
     return 1;
 }
 
+// ---- signals --------------------------------------------------------------------
+
 static const char *signal_name(int number)
 {
-    return number == SIGINT ? "SIGINT" : "SIGTERM";
+    switch (number) {
+    case SIGTERM: return "SIGTERM";
+    case SIGINT: return "SIGINT";
+    case SIGHUP: return "SIGHUP";
+    case SIGUSR1: return "SIGUSR1";
+    default: return "SIGUSR2";
+    }
+}
+
+// Those that we take. The last three would kill us if nobody took them; they are only
+// said. All threads inherit that they are blocked, so they wait here to be taken.
+static sigset_t block_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    return signals;
+}
+
+// Waits for SIGTERM or SIGINT; 0: neither came until then, by the monotonic clock.
+static int await_end(const sigset_t *signals, int64_t until_ms)
+{
+    int64_t left_ms;
+    while ((left_ms = until_ms - clock_mono_ms()) > 0) {
+        int64_t wait_ms = left_ms < WAIT_MS_MAX ? left_ms : WAIT_MS_MAX;
+        const struct timespec wait = { .tv_sec = wait_ms / MS_PER_S,
+                                       .tv_nsec = wait_ms % MS_PER_S * 1000 * 1000 };
+        int number = sigtimedwait(signals, NULL, &wait);
+        if (number == SIGTERM || number == SIGINT)
+            return number;
+        if (number > 0)
+            say(SAY_WARN, "signal_ignored", SAY_S("signal", signal_name(number)),
+                SAY_S("hint", "settings are read at the start: restart the broker to change them"));
+    }
+    return 0;
+}
+
+// ---- all of it ------------------------------------------------------------------
+
+// Load balancers see at /ready that nobody new is to be sent here, while whoever comes is
+// still served. asked: the signal that began it. Like `drain`, it returns the one that
+// cut it short, or 0.
+static int announce_end(struct broker *b, int asked, const sigset_t *signals)
+{
+    int64_t delay_s = b->config->drain_delay_seconds;
+    atomic_store(&b->pulse.leaving, true);
+    if (delay_s == 0)
+        return 0;
+    say(SAY_INFO, "leaving", SAY_S("signal", signal_name(asked)), SAY_I("seconds", delay_s));
+    return await_end(signals, clock_mono_ms() + delay_s * MS_PER_S);
+}
+
+// Sends the workers' clients away, and waits until they have gone.
+static int drain(struct broker *b, int asked, const sigset_t *signals)
+{
+    int number = 0;
+    say(SAY_INFO, "draining", SAY_S("signal", signal_name(asked)),
+        SAY_I("clients", (int64_t)atomic_load(&b->world.clients)),
+        SAY_I("seconds", b->config->drain_seconds));
+    for_each_worker(b, worker_drain);
+    while (!all_drained(b) && number == 0)
+        number = await_end(signals, clock_mono_ms() + LOOK_MS);
+    return number;
 }
 
 int broker_run(const struct config *config)
 {
     struct broker b = { .config = config };
-    sigset_t signals;
-    int number;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); // threads inherit it: only we take them
-
+    sigset_t signals = block_signals();
     door_init(&b.world.door);
     if (!start(&b))
         return give_up(&b);
-    CHECK(sigwait(&signals, &number) == 0);
-    say(SAY_INFO, "draining", SAY_S("signal", signal_name(number)),
-        SAY_I("clients", (int64_t)atomic_load(&b.world.clients)),
-        SAY_I("seconds", config->drain_seconds));
-    for_each_worker(&b, worker_drain);
-    while (!all_drained(&b)) {
-        const struct timespec moment = { .tv_nsec = 20 * 1000 * 1000 };
-        number = sigtimedwait(&signals, NULL, &moment);
-        if (number > 0) {
-            say(SAY_WARN, "stopping_at_once", SAY_S("signal", signal_name(number)));
-            break;
-        }
-    }
+    int asked = await_end(&signals, INT64_MAX);
+    int again = announce_end(&b, asked, &signals);
+    if (again == 0)
+        again = drain(&b, asked, &signals);
+    if (again)
+        say(SAY_WARN, "stopping_at_once", SAY_S("signal", signal_name(again)));
     for_each_worker(&b, worker_stop);
     for_each_worker(&b, worker_join);
     say_stopped(&b);

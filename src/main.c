@@ -6,6 +6,16 @@
 #include "broker.h"
 #include "cli/cli.h"
 
+// A misspelt setting would otherwise be one that silently does not count.
+static void warn_unknown(struct view name, const char *near)
+{
+    struct buffer hint = { 0 };
+    buffer_printf(&hint, "it is no setting%s%s%s", near ? "; did you mean " : "", near ? near : "",
+                  near ? "?" : "");
+    say(SAY_WARN, "unknown_setting", SAY_V("name", name), SAY_V("hint", buffer_view(&hint)));
+    buffer_free(&hint);
+}
+
 static int serve(int argc, char **argv)
 {
     struct config config;
@@ -16,6 +26,7 @@ static int serve(int argc, char **argv)
         return 2;
     }
     say_setup(config.say_level, config.say_format);
+    config_each_unknown(warn_unknown);
     int status = broker_run(&config);
     config_done(&config);
     return status;

@@ -6,7 +6,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/typo.h"
 #include "base/utf8.h"
+#include "wire/http.h"
 
 enum kind { TEXT, INTEGER };
 
@@ -28,69 +30,76 @@ struct setting {
 // clang-format off
 static const struct setting settings[] = {
     { "REDIS_URL", TEXT, FIELD(redis_url_text), "redis://localhost:6379", 0, 0,
-      "where Redis is: redis://, rediss:// (TLS) or unix://, with user, password, database" },
+      "the address of Redis: redis://, rediss:// (TLS) or unix://, with user, password and database" },
     { "BOND_SECRET", TEXT, FIELD(secret), CONFIG_DEFAULT_SECRET, 0, 0,
       "the key that tokens are signed with, the same as the API's" },
     { "BOND_SECRET_PREVIOUS", TEXT, FIELD(secret_previous), "", 0, 0,
-      "a key that is accepted as well, while tokens are being rotated" },
+      "a second key whose tokens are accepted too, while the secret is being changed" },
     { "BOND_EXPIRE_LIVE", INTEGER, FIELD(expire_live), "0", 0, 1,
-      "1: a connection ends (4001) when its token does; 0: tokens count at the handshake only" },
+      "1: a connection is closed (4001) when its token expires; 0: a token is only checked when its client connects" },
     { "BOND_ALLOWED_ORIGINS", TEXT, FIELD(allowed_origins), "", 0, 0,
-      "origins whose pages may connect, separated by commas; empty or *: all" },
+      "origins whose web pages may connect (https://a.example), separated by commas; empty or *: all" },
     { "BOND_HOST", TEXT, FIELD(host), "0.0.0.0", 0, 0,
-      "the address to listen on; :: for IPv6 and IPv4" },
+      "the address to listen on; :: is every address, IPv6 and IPv4" },
     { "BOND_PORT", INTEGER, FIELD(port), "8080", 0, 65535,
-      "the port to listen on; goes before PORT, which hosts such as Railway set" },
+      "the port to listen on; without it PORT is used, which hosts such as Railway set" },
     { "BOND_WORKERS", INTEGER, FIELD(workers), "0", 0, 256,
       "threads that serve clients; 0: one for each processor available" },
     { "BOND_RING_SECONDS", INTEGER, FIELD(ring_seconds), "60", 1, DAY_S,
-      "how far back a client may replay, in seconds" },
+      "seconds of each stream that are kept in memory, so how far back a client may replay" },
     { "BOND_RING_BYTES", INTEGER, FIELD(ring_bytes), "16777216", 65536, INT64_C(1) << 40,
-      "memory of one stream's ring, in bytes; the oldest events leave first" },
+      "bytes of memory for one stream; beyond them its oldest events are dropped first" },
     { "BOND_MEMORY_BYTES", INTEGER, FIELD(memory_bytes), "0", 0, INT64_C(1) << 50,
-      "memory of all rings, in bytes; 0: half of what the process may use" },
+      "bytes of memory for all streams together; 0: half of what the process may use" },
     { "BOND_OUTBOX_BYTES", INTEGER, FIELD(outbox_bytes), "67108864", 1048576, INT64_C(1) << 40,
-      "memory of what waits for clients outside the rings, in bytes; who has made no progress for longest is closed" },
+      "bytes of memory for what waits for clients outside the streams; beyond them the client that has made no progress for longest is closed" },
     { "BOND_EVENT_BYTES", INTEGER, FIELD(event_bytes), "4194304", 1024, INT64_C(1) << 29,
-      "the largest event that is delivered, in bytes; larger ones are skipped and logged" },
+      "bytes of the largest event that is delivered; larger ones are skipped and logged" },
     { "BOND_MAX_CLIENTS", INTEGER, FIELD(max_clients), "0", 0, 100000000,
-      "connections at once; 0: as many as the descriptor limit allows" },
+      "connections at once; 0: as many as the limit of open files allows" },
     { "BOND_MAX_CLIENTS_PER_IP", INTEGER, FIELD(max_clients_per_ip), "0", 0, 100000000,
       "streams that one address may be connected to at once; 0: no limit" },
     { "BOND_TRUST_PROXY", INTEGER, FIELD(trust_proxy), "0", 0, 16,
-      "proxies in front of the broker: the address is the one that the outermost wrote to X-Forwarded-For" },
+      "proxies in front of the broker; a client's address is what the outermost of them wrote to X-Forwarded-For" },
     { "BOND_COMPRESSION", INTEGER, FIELD(compression), "1", 0, 1,
-      "1: permessage-deflate for clients that offer it" },
+      "1: permessage-deflate for clients that offer it; 0: no compression" },
     { "BOND_MAX_FOLLOWED", INTEGER, FIELD(max_followed), "100000", 1, 100000000,
-      "streams followed in Redis at once" },
+      "streams that are followed in Redis at once" },
     { "BOND_PING_SECONDS", INTEGER, FIELD(ping_seconds), "20", 1, DAY_S,
-      "a WebSocket client is pinged so often" },
+      "seconds between pings to a WebSocket client" },
     { "BOND_PONG_SECONDS", INTEGER, FIELD(pong_seconds), "20", 1, DAY_S,
-      "and has so long to answer, a ping or a close" },
+      "seconds that a client has to answer a ping or a close frame" },
     { "BOND_HANDSHAKE_SECONDS", INTEGER, FIELD(handshake_seconds), "10", 1, DAY_S,
-      "a connection has so long to send its request" },
+      "seconds that a connection has to send its request" },
     { "BOND_DRAIN_SECONDS", INTEGER, FIELD(drain_seconds), "10", 0, DAY_S,
-      "at shutdown, clients are closed spread over so long" },
+      "seconds over which the closing of clients is spread at shutdown" },
+    { "BOND_DRAIN_DELAY_SECONDS", INTEGER, FIELD(drain_delay_seconds), "0", 0, DAY_S,
+      "seconds at shutdown in which /ready says 503 and all else goes on, before clients are closed" },
     { "BOND_FLUSH_MS", INTEGER, FIELD(flush_ms), "0", 0, 1000,
-      "what comes within so long leaves in one write to a client, which saves CPU and costs latency, in milliseconds" },
+      "milliseconds at least between two writes of events to a client: less CPU, more latency" },
     { "BOND_STALE_MS", INTEGER, FIELD(stale_ms), "1500", 100, 3600000,
-      "Redis unheard for so long counts as unreadable (/ready says 503), in milliseconds" },
+      "milliseconds without a word from Redis after which it counts as unreadable (/ready says 503)" },
     { "BOND_REDIS_TIMEOUT_MS", INTEGER, FIELD(redis_timeout_ms), "5000", 100, 3600000,
-      "a connection to Redis that does not answer for so long is given up, in milliseconds" },
+      "milliseconds without an answer after which a connection to Redis is given up" },
     { "BOND_REDIS_CONNECTIONS", INTEGER, FIELD(redis_connections), "2", 1, 2,
       "connections to Redis; the second waits for the few streams that change now, so that events come sooner" },
     { "BOND_SWEEP_SECONDS", INTEGER, FIELD(sweep_seconds), "60", 1, DAY_S,
-      "each stream is read at least so often, as a net below CLIENT TRACKING" },
+      "seconds after which each stream is read again even if Redis did not report a change" },
     { "BOND_POLL_MS", INTEGER, FIELD(poll_ms), "100", 1, 60000,
-      "the same where Redis refuses CLIENT TRACKING, in milliseconds" },
-    { "BOND_LOG_LEVEL", TEXT, FIELD(log_level), "info", 0, 0, "debug, info, warn or error" },
-    { "BOND_LOG_FORMAT", TEXT, FIELD(log_format), "logfmt", 0, 0, "logfmt or json" },
+      "milliseconds between reads of each stream where Redis cannot report changes (CLIENT TRACKING)" },
+    { "BOND_LOG_LEVEL", TEXT, FIELD(log_level), "info", 0, 0,
+      "the least important lines that are logged: debug, info, warn or error" },
+    { "BOND_LOG_FORMAT", TEXT, FIELD(log_format), "logfmt", 0, 0, "how lines are logged: logfmt or json" },
     { "BOND_STREAM_PREFIX", TEXT, FIELD(stream_prefix), "stream:", 0, 0,
-      "what stands before a stream id in its Redis key" },
+      "what stands before a stream's id in its Redis key" },
     { "BOND_DATA_FIELD", TEXT, FIELD(data_field), "data", 0, 0,
-      "the field of an entry that holds the event" },
+      "the field of a stream's entry that holds the event" },
 };
 // clang-format on
+
+// Bond's API reads these from an .env that it may share with us; they say nothing to
+// us, and nobody is warned of them. (WS_HOST and the like do not look like ours.)
+static const char *const api_names[] = { "BOND_MAX_STREAMS", "BOND_TOKEN_TTL" };
 
 static char *sentence(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static char *sentence(const char *fmt, ...)
@@ -148,6 +157,32 @@ static const struct setting *find_flag(const char *arg, size_t len)
     return NULL;
 }
 
+// A name as the user knows it, BOND_PING_SECONDS or --ping-seconds, without what all
+// names have before what tells them apart.
+static struct view bare_name(struct view name)
+{
+    while (name.len > 0 && name.at[0] == '-')
+        name = (struct view){ name.at + 1, name.len - 1 };
+    struct view prefix = { name.at, name.len < 5 ? 0 : 5 };
+    bool prefixed = view_eq_nocase(prefix, VIEW("BOND_")) || view_eq_nocase(prefix, VIEW("BOND-"));
+    return prefixed ? (struct view){ name.at + 5, name.len - 5 } : name;
+}
+
+// The setting that was probably meant; NULL when none is near.
+static const struct setting *find_near(struct view name)
+{
+    const struct setting *nearest = NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        size_t distance = typo_distance(bare_name(name), bare_name(view_of(settings[i].env)));
+        if (distance < least) {
+            least = distance;
+            nearest = &settings[i];
+        }
+    }
+    return typo_is_near(bare_name(name), least) ? nearest : NULL;
+}
+
 static const struct setting *find_env(const char *env)
 {
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
@@ -167,6 +202,10 @@ static const char *environment(const char *name)
 static char *load_environment(struct config *c)
 {
     char *wrong = NULL;
+    const char *secret = getenv("BOND_SECRET");
+    if (secret && *secret == '\0') // its default is public, so nobody is to get it by accident
+        return sentence(
+            "BOND_SECRET is empty; set it to the API's secret, or do not set it at all");
     const char *railway_port = environment("PORT");
     if (railway_port && !environment("BOND_PORT"))
         wrong = set(c, find_env("BOND_PORT"), "PORT", railway_port);
@@ -178,6 +217,16 @@ static char *load_environment(struct config *c)
     return wrong;
 }
 
+static char *unknown_flag(struct view name)
+{
+    const struct setting *near = find_near(name);
+    char flag[64] = "";
+    if (near)
+        flag_name(near, flag, sizeof(flag));
+    return sentence(VIEW_FMT " is no setting%s%s%s; `bond-broker help` lists them", VIEW_ARG(name),
+                    near ? " (did you mean " : "", flag, near ? "?)" : "");
+}
+
 static char *load_flags(struct config *c, int argc, char **argv)
 {
     for (int i = 0; i < argc; i++) {
@@ -185,7 +234,7 @@ static char *load_flags(struct config *c, int argc, char **argv)
         size_t len = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
         const struct setting *s = find_flag(argv[i], len);
         if (s == NULL)
-            return sentence("%.*s is no setting; `bond-broker help` lists them", (int)len, argv[i]);
+            return unknown_flag((struct view){ argv[i], len });
         if (!equals && i + 1 == argc)
             return sentence("%s needs a value (%s)", argv[i], s->about);
         char name[64];
@@ -242,6 +291,21 @@ static char *check_choice(const char *name, const char *value, const char *const
     return wrong;
 }
 
+// Each is *, null (a page without an origin) or an origin; the empty ones are passed over.
+static char *check_origins(const char *list)
+{
+    for (const char *comma; *list; list = *comma ? comma + 1 : comma) {
+        comma = strchrnul(list, ',');
+        struct view entry = view_trim((struct view){ list, (size_t)(comma - list) });
+        if (entry.len && !view_eq(entry, VIEW("*")) && !view_eq(entry, VIEW("null")) &&
+            !http_is_origin(entry))
+            return sentence("BOND_ALLOWED_ORIGINS has \"" VIEW_FMT "\", but an origin is a scheme, "
+                            "a host and perhaps a port, without a path: https://a.example:8443",
+                            VIEW_ARG(entry));
+    }
+    return NULL;
+}
+
 // What one value says about another, and what a text must look like.
 static char *check(struct config *c)
 {
@@ -254,11 +318,14 @@ static char *check(struct config *c)
         return sentence("BOND_STREAM_PREFIX is not UTF-8");
     if (*c->data_field == '\0')
         return sentence("BOND_DATA_FIELD is empty; Bond's API writes the field \"data\"");
+    char *bad = check_origins(c->allowed_origins);
+    if (bad)
+        return bad;
 
     static const char *const levels[] = { "debug", "info", "warn", "error" };
     static const char *const formats[] = { "logfmt", "json" };
     int index = 0;
-    char *bad = check_choice("BOND_LOG_LEVEL", c->log_level, levels, ARRAY_LEN(levels), &index);
+    bad = check_choice("BOND_LOG_LEVEL", c->log_level, levels, ARRAY_LEN(levels), &index);
     if (bad)
         return bad;
     c->say_level = (enum say_level)index;
@@ -303,10 +370,37 @@ void config_done(struct config *c)
     *c = (struct config){ 0 };
 }
 
+bool config_is_default_secret(const char *secret)
+{
+    return strcmp(secret, CONFIG_DEFAULT_SECRET) == 0;
+}
+
+static bool is_known(struct view name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        if (view_eq(name, view_of(settings[i].env)))
+            return true;
+    for (size_t i = 0; i < ARRAY_LEN(api_names); i++)
+        if (view_eq(name, view_of(api_names[i])))
+            return true;
+    return false;
+}
+
+void config_each_unknown(void (*tell)(struct view name, const char *near))
+{
+    for (char **variable = environ; variable && *variable; variable++) {
+        struct view name = { *variable, (size_t)(strchrnul(*variable, '=') - *variable) };
+        if (!view_starts(name, VIEW("BOND_")) || is_known(name))
+            continue;
+        const struct setting *near = find_near(name);
+        tell(name, near ? near->env : NULL);
+    }
+}
+
 void config_describe(struct buffer *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         const struct setting *s = &settings[i];
-        buffer_printf(out, "  %-23s %s [%s]\n", s->env, s->about, s->initial);
+        buffer_printf(out, "  %-24s %s [%s]\n", s->env, s->about, s->initial);
     }
 }

@@ -30,6 +30,7 @@ struct config {
     int64_t ping_seconds, pong_seconds;
     int64_t handshake_seconds;
     int64_t drain_seconds;
+    int64_t drain_delay_seconds; // /ready says 503 for so long before the drain
     int64_t flush_ms; // at least between two writes of a stream's news to its clients; 0: none
     int64_t stale_ms; // Redis unheard for so long is not readable
     int64_t redis_timeout_ms;
@@ -49,7 +50,13 @@ struct config {
 char *config_load(struct config *c, int argc, char **argv);
 void config_done(struct config *c);
 
+// The environment's names that begin with BOND_ and are neither settings nor the API's.
+// near: the setting that may have been meant, or NULL. Their values are not shown.
+void config_each_unknown(void (*tell)(struct view name, const char *near));
+
 // One line a setting: environment name, meaning, default. For `help`.
 void config_describe(struct buffer *out);
 
+// Bond's own default, which its sources tell everybody.
 #define CONFIG_DEFAULT_SECRET "bond-dev-secret-change-in-production"
+bool config_is_default_secret(const char *secret);

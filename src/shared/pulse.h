@@ -16,6 +16,7 @@ struct pulse {
     // can be read again. Who finds it unreadable reads the epoch first; a stream is
     // up to date again when it has been read in a later epoch than that.
     _Atomic uint64_t epoch;
+    atomic_bool leaving; // set by the broker: it is about to drain, and /ready says so
 };
 
 static inline bool pulse_readable(const struct pulse *p, int64_t now_ms)

@@ -127,8 +127,18 @@ static bool is_window(struct view value) // 8..15, maybe quoted
     return view_u64(value, &bits) && bits >= 8 && bits <= WINDOW_BITS;
 }
 
-static bool accepts_parameter(struct view parameter, unsigned *seen)
+enum parameter {
+    SERVER_NO_CONTEXT_TAKEOVER,
+    CLIENT_NO_CONTEXT_TAKEOVER,
+    CLIENT_MAX_WINDOW_BITS,
+    SERVER_MAX_WINDOW_BITS,
+};
+
+// Notes a parameter in the set *seen. False: it is none that we can keep.
+static bool take_parameter(struct view parameter, unsigned *seen)
 {
+    static const char *const names[] = { "server_no_context_takeover", "client_no_context_takeover",
+                                         "client_max_window_bits", "server_max_window_bits" };
     const char *equals = memchr(parameter.at, '=', parameter.len);
     struct view name = parameter, value = { 0 };
     if (equals) {
@@ -136,36 +146,31 @@ static bool accepts_parameter(struct view parameter, unsigned *seen)
         value = view_trim(
             (struct view){ equals + 1, parameter.len - (size_t)(equals + 1 - parameter.at) });
     }
-    static const char *const names[] = { "server_no_context_takeover", "client_no_context_takeover",
-                                         "client_max_window_bits", "server_max_window_bits" };
     for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
         if (!view_eq_nocase(name, view_of(names[i])))
             continue;
         if (*seen & 1u << i)
             return false; // twice
         *seen |= 1u << i;
-        switch (i) {
-        case 0:
-        case 1: return !equals;
-        case 2: return !equals || is_window(value);
-        default: return view_eq(value, VIEW("15")) || view_eq(value, VIEW("\"15\""));
+        switch ((enum parameter)i) {
+        case SERVER_NO_CONTEXT_TAKEOVER:
+        case CLIENT_NO_CONTEXT_TAKEOVER: return !equals;
+        case CLIENT_MAX_WINDOW_BITS: return !equals || is_window(value);
+        case SERVER_MAX_WINDOW_BITS:
+            return view_eq(value, VIEW("15")) || view_eq(value, VIEW("\"15\""));
         }
     }
     return false; // unknown parameters decline the offer (RFC 7692 s. 5.1)
 }
 
-bool deflate_accepts(struct view element)
+const char *deflate_answer(struct view offer)
 {
-    struct view rest = view_trim(element);
+    struct view rest = view_trim(offer);
     unsigned seen = 0;
-    if (rest.len == 0 || rest.at[rest.len - 1] == ';') // nothing, or an empty parameter
-        return false;
-    if (!view_eq_nocase(next_parameter(&rest), VIEW("permessage-deflate")))
-        return false;
-    while (rest.len > 0) {
-        struct view parameter = next_parameter(&rest);
-        if (!accepts_parameter(parameter, &seen))
-            return false;
-    }
-    return true;
+    if (rest.len == 0 || !view_eq_nocase(next_parameter(&rest), VIEW("permessage-deflate")))
+        return NULL;
+    while (rest.len > 0)
+        if (!take_parameter(next_parameter(&rest), &seen))
+            return NULL;
+    return seen & 1u << SERVER_MAX_WINDOW_BITS ? DEFLATE_ANSWER_WINDOW : DEFLATE_ANSWER;
 }

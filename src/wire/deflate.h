@@ -24,9 +24,11 @@ enum inflate_result { INFLATE_OK, INFLATE_BAD, INFLATE_TOO_BIG };
 enum inflate_result inflater_run(struct inflater *i, struct view packed, size_t max_bytes,
                                  struct buffer *out);
 
-// What a client's Sec-WebSocket-Extensions offers come to. element: one offer, as
-// it stands between commas. True: it is permessage-deflate with parameters that we
-// can keep; answer with DEFLATE_ANSWER. An offer with a smaller window than ours
-// (server_max_window_bits) is declined.
-bool deflate_accepts(struct view element);
+// What to answer to one of a client's offers in Sec-WebSocket-Extensions (what stands
+// between two commas; ws_offer_valid has said that it is one); NULL declines it. Taken
+// is permessage-deflate with parameters that we can keep, so not with a window smaller
+// than ours. Whoever limits our window, be it to what it is anyway, must hear so in the
+// answer (s. 7.1.2.1).
+const char *deflate_answer(struct view offer);
 #define DEFLATE_ANSWER "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+#define DEFLATE_ANSWER_WINDOW DEFLATE_ANSWER "; server_max_window_bits=15"

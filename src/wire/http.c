@@ -1,5 +1,8 @@
 #include "wire/http.h"
 
+#include <stdio.h>
+#include <time.h>
+
 // A method is a word: whoever sends a longer one speaks something else.
 #define METHOD_MAX 32
 
@@ -15,9 +18,14 @@ static bool is_alnum(char c)
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static bool is_token(char c) // RFC 9110 s. 5.6.2
+static bool is_one_of(char c, const char *set)
 {
-    return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
+bool http_is_token_character(char c) // RFC 9110 s. 5.6.2
+{
+    return is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~");
 }
 
 static bool is_visible(char c)
@@ -48,6 +56,60 @@ static bool view_cut(struct view *v, char mark, struct view *before)
     return true;
 }
 
+static int hex_value(char c)
+{
+    if (is_digit(c))
+        return c - '0';
+    c |= 0x20; // to lower case
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+// ---- hosts and origins (RFC 3986 s. 3.2) ------------------------------------
+
+// The length of the host that `text` begins with: a name or an IPv4 address, which may
+// be empty, or an address in brackets. The address itself is not judged.
+static size_t host_len(struct view text)
+{
+    bool bracketed = text.len > 0 && text.at[0] == '[';
+    size_t i = bracketed;
+    for (; i < text.len; i++) {
+        char c = text.at[i];
+        bool escape = c == '%' && text.len - i > 2 && hex_value(text.at[i + 1]) >= 0 &&
+                      hex_value(text.at[i + 2]) >= 0;
+        if (escape)
+            i += 2;
+        else if (!is_alnum(c) && !is_one_of(c, bracketed ? "-._~!$&'()*+,;=:" : "-._~!$&'()*+,;="))
+            break;
+    }
+    if (!bracketed)
+        return i;
+    return i > 1 && i < text.len && text.at[i] == ']' ? i + 1 : 0;
+}
+
+// uri-host [ ":" port ], where the port is digits, if any.
+static bool is_host_and_port(struct view text)
+{
+    size_t i = host_len(text);
+    if (i < text.len && text.at[i++] != ':')
+        return false;
+    while (i < text.len && is_digit(text.at[i]))
+        i++;
+    return i == text.len;
+}
+
+bool http_is_origin(struct view text)
+{
+    struct view scheme;
+    if (!view_cut(&text, ':', &scheme) || !view_starts(text, VIEW("//")))
+        return false;
+    for (size_t i = 0; i < scheme.len; i++)
+        if (!is_alnum(scheme.at[i]) && !is_one_of(scheme.at[i], "+-."))
+            return false;
+    view_drop(&text, 2);
+    return scheme.len > 0 && !is_digit(scheme.at[0]) && host_len(text) > 0 &&
+           is_host_and_port(text);
+}
+
 // ---- the request head -------------------------------------------------------
 // The head is read line by line, and each line is judged as soon as it is whole.
 // The steps say true, or false with the refusal in the request.
@@ -64,7 +126,7 @@ static bool refuse(struct http_request *req, int status, const char *why)
 static bool check_method(struct http_request *req, struct view head)
 {
     size_t i = 0;
-    while (i < head.len && i <= METHOD_MAX && is_token(head.at[i]))
+    while (i < head.len && i <= METHOD_MAX && http_is_token_character(head.at[i]))
         i++;
     if (i > METHOD_MAX)
         return refuse(req, 400, "The method is too long.");
@@ -118,10 +180,12 @@ static bool drop_authority(struct view *target)
         !(view_eq_nocase(scheme, VIEW("http")) || view_eq_nocase(scheme, VIEW("https"))))
         return false;
     view_drop(&rest, 2);
-    while (rest.len && rest.at[0] != '/' && rest.at[0] != '?')
-        view_drop(&rest, 1);
+    struct view authority = { rest.at, 0 };
+    while (authority.len < rest.len && !is_one_of(rest.at[authority.len], "/?"))
+        authority.len++;
+    view_drop(&rest, authority.len);
     *target = rest;
-    return true;
+    return is_host_and_port(authority);
 }
 
 static bool read_target(struct http_request *req, struct view target)
@@ -159,7 +223,7 @@ static bool read_header(struct http_request *req, struct view line)
     if (!view_cut(&line, ':', &h.name) || h.name.len == 0)
         return refuse(req, 400, "A header line has no name and colon.");
     for (size_t i = 0; i < h.name.len; i++) {
-        if (!is_token(h.name.at[i]))
+        if (!http_is_token_character(h.name.at[i]))
             return refuse(req, 400, "A header name has a space or another character in it.");
     }
     if (req->header_count == HTTP_HEADERS_MAX)
@@ -171,21 +235,15 @@ static bool read_header(struct http_request *req, struct view line)
 
 // ---- what the headers say together ------------------------------------------
 
-static size_t count_headers(const struct http_request *req, const char *name)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < req->header_count; i++)
-        count += view_eq_nocase(req->headers[i].name, view_of(name));
-    return count;
-}
-
 static bool judge_host(struct http_request *req) // RFC 9112 s. 3.2
 {
-    size_t count = count_headers(req, "Host");
+    size_t count = http_header_count(req, "Host");
     if (count > 1)
         return refuse(req, 400, "The request has more than one Host.");
     if (count == 0 && req->minor >= 1)
         return refuse(req, 400, "The request has no Host.");
+    if (!is_host_and_port(http_header(req, "Host")))
+        return refuse(req, 400, "Host is not a host, or a host and a port.");
     return true;
 }
 
@@ -208,18 +266,35 @@ static bool read_content_length(struct http_request *req, uint64_t *length)
     return true;
 }
 
+// Only `chunked` says where a body ends, and only as the last coding, applied once.
+static bool ends_with_chunked(const struct http_request *req)
+{
+    struct http_list cursor = { 0 };
+    struct view coding;
+    bool chunked = false;
+    while (http_header_next(req, "Transfer-Encoding", &cursor, &coding)) {
+        if (chunked)
+            return false;
+        chunked = view_eq_nocase(coding, VIEW("chunked"));
+    }
+    return chunked;
+}
+
 // We read no body, yet must agree with every proxy on whether there is one: what
-// we took for the next request could be one that somebody hid in a body.
+// we took for the next request could be one that somebody hid in a body (RFC 9112
+// s. 6.1, 6.3).
 static bool judge_body(struct http_request *req)
 {
     uint64_t length;
     if (!read_content_length(req, &length))
         return false;
-    bool coded = count_headers(req, "Transfer-Encoding") > 0;
-    if (coded && count_headers(req, "Content-Length") > 0)
+    bool coded = http_header_count(req, "Transfer-Encoding") > 0;
+    if (coded && http_header_count(req, "Content-Length") > 0)
         return refuse(req, 400, "Content-Length and Transfer-Encoding exclude each other.");
     if (coded && req->minor == 0)
         return refuse(req, 400, "HTTP/1.0 has no Transfer-Encoding.");
+    if (coded && !ends_with_chunked(req))
+        return refuse(req, 400, "Transfer-Encoding does not end with chunked, once.");
     req->has_body = coded || length > 0;
     return true;
 }
@@ -236,10 +311,10 @@ static bool judge_headers(struct http_request *req)
 // Takes the head off the front of *rest when it is whole.
 static enum http_result read_head(struct http_request *req, struct view *rest)
 {
+    while (view_starts(*rest, VIEW("\r\n"))) // RFC 9112 s. 2.2
+        view_drop(rest, 2);
     if (view_eq(*rest, VIEW("\r")))
         return HTTP_MORE; // of an empty line, perhaps
-    if (view_starts(*rest, VIEW("\r\n")))
-        view_drop(rest, 2);
     if (!check_method(req, *rest))
         return HTTP_BAD;
 
@@ -285,6 +360,14 @@ struct view http_header(const struct http_request *req, const char *name)
             return req->headers[i].value;
     }
     return (struct view){ 0 };
+}
+
+size_t http_header_count(const struct http_request *req, const char *name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < req->header_count; i++)
+        count += view_eq_nocase(req->headers[i].name, view_of(name));
+    return count;
 }
 
 // Up to the first comma that is not within a quoted string (RFC 9110 s. 5.6.4).
@@ -355,14 +438,6 @@ bool http_query(struct view query, const char *name, struct view *raw)
     return false;
 }
 
-static int hex_value(char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    c |= 0x20; // to lower case
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 ptrdiff_t http_unescape(struct view raw, bool plus_is_space, char *out)
 {
     ptrdiff_t len = 0;
@@ -419,6 +494,27 @@ const char *http_status_text(int status)
     }
 }
 
+// gmtime_r and these rather than strftime, whose names a locale may change.
+struct view http_date_line(struct http_date *date, int64_t unix_ms)
+{
+    static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+    static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+    int64_t unix_s = unix_ms < 0 ? 0 : unix_ms / MS_PER_S;
+    if (unix_s > HTTP_DATE_LAST_S)
+        unix_s = HTTP_DATE_LAST_S;
+    if (date->line[0] == '\0' || date->unix_s != unix_s) {
+        const time_t time = (time_t)unix_s;
+        struct tm t;
+        CHECK(gmtime_r(&time, &t) != NULL);
+        date->unix_s = unix_s;
+        snprintf(date->line, sizeof(date->line), "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n",
+                 days[t.tm_wday], t.tm_mday, months[t.tm_mon], t.tm_year + 1900, t.tm_hour,
+                 t.tm_min, t.tm_sec);
+    }
+    return view_of(date->line);
+}
+
 void http_reply(struct buffer *out, int status, struct view content_type, struct view body,
                 struct view extra, bool keep_alive)
 {
@@ -449,7 +545,7 @@ void http_refuse(struct buffer *out, int status, const char *code, const char *d
                  struct view extra, bool keep_alive)
 {
     struct buffer body = { 0 };
-    buffer_printf(&body, "{\"error\":\"%s\",\"detail\":\"%s\"}", code, detail);
+    buffer_printf(&body, "{\"error\":\"%s\",\"detail\":\"%s\"}\n", code, detail);
     http_reply(out, status, VIEW("application/json"), buffer_view(&body), extra, keep_alive);
     buffer_free(&body);
 }

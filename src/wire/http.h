@@ -34,13 +34,15 @@ struct http_request {
 // more have come: the answer does not depend on where the reads parted them.
 // Strict where leniency lets requests be smuggled (obs-fold, space before the
 // colon, bare CR or LF, control characters, two different Content-Lengths, both
-// Content-Length and Transfer-Encoding, no Host or two); lenient in nothing but
-// one leading empty line, which counts among the head's bytes.
+// Content-Length and Transfer-Encoding, a last coding that is not `chunked`, no Host,
+// two, or one that is no host); lenient in nothing but leading empty lines, which
+// count among the head's bytes.
 enum http_result http_parse(struct http_request *req, struct view bytes, size_t *used);
 
 // The value of the only or first header of that name (case-insensitive); a view
 // with at == NULL when there is none.
 struct view http_header(const struct http_request *req, const char *name);
+size_t http_header_count(const struct http_request *req, const char *name);
 // Is `token` (case-insensitive) an element of the comma-separated lists of all
 // headers of that name?
 bool http_header_has(const struct http_request *req, const char *name, const char *token);
@@ -66,6 +68,21 @@ ptrdiff_t http_unescape(struct view raw, bool plus_is_space, char *out);
 // (RFC 3986 s. 2.3) become %XX. Appends to out.
 void http_escape(struct buffer *out, struct view text);
 
+bool http_is_token_character(char c); // RFC 9110 s. 5.6.2
+// scheme://host or scheme://host:port, as in a browser's Origin: no path, no user.
+bool http_is_origin(struct view text);
+
+// The line of a Date header, "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" (RFC 9110
+// s. 6.6.1), for the `extra` of a reply. A server makes it for each reply: it is
+// formatted once a second. Zeroed at first; one for each thread.
+struct http_date {
+    int64_t unix_s;
+    char line[40];
+};
+#define HTTP_DATE_LAST_S INT64_C(253402300799) // the end of the year 9999
+// The view is good until the next call. Times that have no such date get the nearest.
+struct view http_date_line(struct http_date *date, int64_t unix_ms);
+
 const char *http_status_text(int status); // "Forbidden"; "Unknown" for what we never send
 
 // Appends a whole reply, with Content-Length and Connection: so not for a 101.
@@ -77,7 +94,7 @@ void http_reply(struct buffer *out, int status, struct view content_type, struct
 // of which the caller frames, or, not chunked, up to the connection's end.
 void http_reply_head(struct buffer *out, int status, struct view content_type, struct view extra,
                      bool chunked, bool keep_alive);
-// A refusal: {"error":code,"detail":detail}. Both are texts of ours: plain ASCII
-// without quotes, backslashes or control characters.
+// A refusal: {"error":code,"detail":detail} and a newline. Both are texts of ours:
+// plain ASCII without quotes, backslashes or control characters.
 void http_refuse(struct buffer *out, int status, const char *code, const char *detail,
                  struct view extra, bool keep_alive);

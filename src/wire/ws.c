@@ -1,6 +1,7 @@
 #include "wire/ws.h"
 
 #include "base/hash.h"
+#include "wire/http.h"
 
 // A frame's header (RFC 6455 s. 5.2). Length 126 and 127 stand for a length in
 // the next 2 or 8 bytes; the mask is there in what clients send, never in ours.
@@ -36,6 +37,63 @@ bool ws_accept_key(struct view key, char out[WS_ACCEPT_LEN])
     hash_sha1((struct view){ both, sizeof(both) }, digest);
     hash_base64(digest, sizeof(digest), out);
     return true;
+}
+
+static void skip(struct view *v, size_t len)
+{
+    *v = (struct view){ v->at + len, v->len - len };
+}
+
+static void skip_blanks(struct view *v)
+{
+    while (v->len > 0 && (v->at[0] == ' ' || v->at[0] == '\t'))
+        skip(v, 1);
+}
+
+static bool take_character(struct view *v, char c)
+{
+    skip_blanks(v);
+    bool there = v->len > 0 && v->at[0] == c;
+    skip(v, there);
+    return there;
+}
+
+// A token; in a quoted string a backslash may stand before each of its characters.
+static bool take_token(struct view *v, bool quoted)
+{
+    size_t len = 0, characters = 0;
+    for (; len < v->len; len++, characters++) {
+        bool escaped = quoted && v->at[len] == '\\' && len + 1 < v->len;
+        if (!http_is_token_character(v->at[len + escaped]))
+            break;
+        len += escaped;
+    }
+    skip(v, len);
+    return characters > 0;
+}
+
+static bool take_value(struct view *v)
+{
+    bool quoted = take_character(v, '"');
+    if (!take_token(v, quoted))
+        return false;
+    bool closed = v->len > 0 && v->at[0] == '"'; // at once: no blank stands before it
+    return !quoted || (closed && take_character(v, '"'));
+}
+
+bool ws_offer_valid(struct view offer)
+{
+    skip_blanks(&offer);
+    if (!take_token(&offer, false))
+        return false;
+    while (take_character(&offer, ';')) {
+        skip_blanks(&offer);
+        if (!take_token(&offer, false))
+            return false;
+        if (take_character(&offer, '=') && !take_value(&offer))
+            return false;
+    }
+    return offer.len == 0;
 }
 
 // ---- frames out -------------------------------------------------------------

@@ -30,6 +30,12 @@ enum ws_close_code {
 // the key is not base64 of 16 bytes.
 bool ws_accept_key(struct view key, char out[WS_ACCEPT_LEN]);
 
+// Is it an offer of Sec-WebSocket-Extensions as RFC 6455 s. 9.1 has them? offer: what
+// stands between two commas; a name and parameters, whose values are tokens, quoted or
+// not. One that is not fails the handshake; one of an extension that we do not know is
+// only passed over.
+bool ws_offer_valid(struct view offer);
+
 // Writes the header of a whole (FIN) frame; returns its length. deflated: RSV1.
 size_t ws_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode opcode, bool deflated, uint64_t len);
 // Writes whole control frames; returns their length. The payload is at most

@@ -1,6 +1,7 @@
 #include "worker/admission.h"
 
 #include "base/utf8.h"
+#include "wire/deflate.h"
 #include "wire/token.h"
 
 #define SSE_RETRY_MS 2000
@@ -88,13 +89,32 @@ void admission_add_cors(struct buffer *out, const struct http_request *req,
     buffer_add_view(out, VIEW("\r\nVary: Origin\r\n"));
 }
 
-static bool check_handshake(struct admission *a, const struct http_request *req, struct refusal *no)
+// The first offer of an extension that we can keep counts (RFC 7692 s. 5).
+static bool check_offers(struct admission *a, const struct http_request *req,
+                         const struct config *config, struct refusal *no)
+{
+    struct http_list cursor = { 0 };
+    struct view offer;
+    while (http_header_next(req, "Sec-WebSocket-Extensions", &cursor, &offer)) {
+        if (!ws_offer_valid(offer))
+            return bad_request(no, "Sec-WebSocket-Extensions is not a list of extensions");
+        if (config->compression && a->extension == NULL)
+            a->extension = deflate_answer(offer);
+    }
+    return true;
+}
+
+static bool check_handshake(struct admission *a, const struct http_request *req,
+                            const struct config *config, struct refusal *no)
 {
     if (!http_header_has(req, "Connection", "upgrade") ||
         !http_header_has(req, "Upgrade", "websocket"))
         return refuse(no, 426, "upgrade_required",
                       "this is a WebSocket address: connect with ws:// or wss://",
                       "Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    if (http_header_count(req, "Sec-WebSocket-Key") > 1 ||
+        http_header_count(req, "Sec-WebSocket-Version") > 1) // RFC 6455 s. 11.3.1, 11.3.5
+        return bad_request(no, "Sec-WebSocket-Key or Sec-WebSocket-Version stands there twice");
     if (!view_eq(http_header(req, "Sec-WebSocket-Version"), VIEW("13")))
         return refuse(no, 426, "upgrade_required",
                       "only version 13 of the WebSocket protocol is spoken here",
@@ -103,7 +123,7 @@ static bool check_handshake(struct admission *a, const struct http_request *req,
         !ws_accept_key(http_header(req, "Sec-WebSocket-Key"), a->accept))
         return bad_request(no, "a WebSocket handshake is an HTTP/1.1 GET with a Sec-WebSocket-Key "
                                "of 16 bytes in base64");
-    return true;
+    return check_offers(a, req, config, no);
 }
 
 // ---- the token ------------------------------------------------------------------
@@ -192,18 +212,7 @@ static bool check_limit(struct admission *a, const struct http_request *req, str
     return ok || bad_request(no, "limit must be a whole number from 1 to 10000");
 }
 
-static bool offers_deflate(const struct http_request *req)
-{
-    struct http_list cursor = { 0 };
-    struct view element;
-    while (http_header_next(req, "Sec-WebSocket-Extensions", &cursor, &element))
-        if (deflate_accepts(element))
-            return true;
-    return false;
-}
-
-static bool check_ws_form(struct admission *a, const struct http_request *req,
-                          const struct config *config, struct refusal *no)
+static bool check_ws_form(struct admission *a, const struct http_request *req, struct refusal *no)
 {
     struct buffer format = { 0 };
     struct http_list cursor = { 0 };
@@ -220,7 +229,7 @@ static bool check_ws_form(struct admission *a, const struct http_request *req,
     if (raw && a->bond_v1)
         return bad_request(
             no, "the sub-protocol bond.v1 is the envelope, but format=raw was asked for");
-    bool deflated = config->compression && offers_deflate(req);
+    bool deflated = a->extension != NULL;
     a->form = envelope || a->bond_v1 ? (deflated ? FORM_ENVELOPE_DEFLATED : FORM_ENVELOPE)
                                      : (deflated ? FORM_RAW_DEFLATED : FORM_RAW);
     return true;
@@ -235,7 +244,7 @@ bool admission_read(struct admission *a, const struct http_request *req, enum ro
     *a = (struct admission){ .route = route, .form = route == ROUTE_SSE ? FORM_SSE : FORM_RAW };
     if (!decode(&a->id, raw_id, false) || !utf8_valid(buffer_view(&a->id)))
         return bad_request(no, "the stream id is not percent-encoded UTF-8");
-    if (route == ROUTE_WS && !check_handshake(a, req, no))
+    if (route == ROUTE_WS && !check_handshake(a, req, config, no))
         return false;
     if (!admission_origin_allowed(req, config))
         return refuse(no, 403, "origin_forbidden",
@@ -243,7 +252,7 @@ bool admission_read(struct admission *a, const struct http_request *req, enum ro
     if (!check_token(a, req, config, now_ms, no) || !check_start(a, req, redis_now_ms, no))
         return false;
     switch (route) {
-    case ROUTE_WS: return check_slow(a, req, no) && check_ws_form(a, req, config, no);
+    case ROUTE_WS: return check_slow(a, req, no) && check_ws_form(a, req, no);
     case ROUTE_SSE: return check_slow(a, req, no);
     case ROUTE_HISTORY: return check_limit(a, req, no);
     case ROUTE_NONE: break;
@@ -257,24 +266,28 @@ void admission_done(struct admission *a)
     buffer_free(&a->id);
 }
 
+// `retry` has no empty line behind it: it counts as soon as its line is read, and belongs
+// to the block of the first event. A block without data is an event to some clients.
 void admission_write_handshake(const struct admission *a, const struct http_request *req,
-                               const struct config *config, struct buffer *out)
+                               const struct config *config, struct view date, struct buffer *out)
 {
     if (a->route == ROUTE_SSE) {
         buffer_printf(out,
                       "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
                       "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
+        buffer_add_view(out, date);
         admission_add_cors(out, req, config);
-        buffer_printf(out, "\r\nretry: %d\n\n", SSE_RETRY_MS);
+        buffer_printf(out, "\r\nretry: %d\n", SSE_RETRY_MS);
         return;
     }
     buffer_printf(out,
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                   "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n",
                   WS_ACCEPT_LEN, a->accept);
+    buffer_add_view(out, date);
     if (a->bond_v1)
         buffer_printf(out, "Sec-WebSocket-Protocol: bond.v1\r\n");
-    if (form_is_deflated(a->form))
-        buffer_printf(out, "Sec-WebSocket-Extensions: " DEFLATE_ANSWER "\r\n");
+    if (a->extension)
+        buffer_printf(out, "Sec-WebSocket-Extensions: %s\r\n", a->extension);
     buffer_add_view(out, VIEW("\r\n"));
 }

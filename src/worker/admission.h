@@ -24,6 +24,7 @@ struct admission {
     uint64_t limit;             // of ROUTE_HISTORY
     char accept[WS_ACCEPT_LEN]; // of ROUTE_WS
     bool bond_v1;               // the sub-protocol was offered
+    const char *extension;      // what Sec-WebSocket-Extensions is answered with, or NULL
 };
 
 // Why not. The texts are literals of ours.
@@ -43,9 +44,10 @@ bool admission_read(struct admission *a, const struct http_request *req, enum ro
                     int64_t redis_now_ms, struct refusal *no);
 void admission_done(struct admission *a);
 
-// The head of the reply that lets the client in: 101, or 200 for server-sent events.
+// The head of the reply that lets the client in: 101, or 200 for server-sent events,
+// whose first line stands behind it. date: the line of the Date header.
 void admission_write_handshake(const struct admission *a, const struct http_request *req,
-                               const struct config *config, struct buffer *out);
+                               const struct config *config, struct view date, struct buffer *out);
 
 // CORS (Fetch standard): the header lines for a reply to this request, per
 // BOND_ALLOWED_ORIGINS; none when its origin is not allowed.

@@ -1,6 +1,7 @@
 #include "worker/answer.h"
 
 #include "base/clock.h"
+#include "worker/date.h"
 #include "worker/page.h"
 #include "worker/requests.h"
 #include "worker/subscription.h"
@@ -16,6 +17,7 @@ static void refuse(struct client *c, const struct http_request *req, const struc
     struct clients *all = c->all;
     struct buffer headers = { 0 };
     uint64_t missed;
+    buffer_add_view(&headers, date_line(clock_wall_ms()));
     buffer_add_view(&headers, view_of(no->headers));
     admission_add_cors(&headers, req, all->config); // so that a page can read the reason
     http_refuse(client_reply(c), no->status, no->code, no->detail, buffer_view(&headers),
@@ -94,19 +96,21 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
     struct admission a = { 0 };
     struct refusal no;
     struct visitor *visitor = NULL;
+    int64_t now_ms = clock_wall_ms();
     if (all->draining && route == ROUTE_SSE) { // an EventSource tries again, but for a status
         client_shut(c, "drain");
         return;
     }
-    bool admitted = admission_read(&a, req, route, raw_id, all->config, clock_wall_ms(),
-                                   clients_redis_now_ms(all), &no);
+    bool admitted =
+        admission_read(&a, req, route, raw_id, all->config, now_ms, clients_redis_now_ms(all), &no);
     if (admitted && has_room(all, &no) && enter_door(c, req, &visitor, &no)) {
         struct buffer head = { 0 };
         if (route == ROUTE_HISTORY) {
+            buffer_add_view(&head, date_line(now_ms));
             buffer_add_view(&head, VIEW("Cache-Control: no-store\r\n"));
             admission_add_cors(&head, req, all->config);
         } else
-            admission_write_handshake(&a, req, all->config, &head);
+            admission_write_handshake(&a, req, all->config, date_line(now_ms), &head);
         subscription_join(c, &a, buffer_view(&head), visitor);
         buffer_free(&head);
     } else {
@@ -117,12 +121,20 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
     admission_done(&a);
 }
 
+static const char *route_methods(enum route route)
+{
+    return route == ROUTE_WS ? "GET" : "GET, OPTIONS";
+}
+
 // What a browser asks before it lets a page send a header of its own.
-static void answer_preflight(struct client *c, const struct http_request *req)
+static void answer_preflight(struct client *c, const struct http_request *req, enum route route)
 {
     struct buffer headers = { 0 };
+    buffer_add_view(&headers, date_line(clock_wall_ms()));
+    buffer_printf(&headers, "Allow: %s\r\n", route_methods(route));
+    size_t before = headers.len;
     admission_add_cors(&headers, req, c->all->config);
-    if (headers.len)
+    if (headers.len > before)
         buffer_add_view(&headers,
                         VIEW("Access-Control-Allow-Methods: GET\r\n"
                              "Access-Control-Allow-Headers: Authorization, Last-Event-ID\r\n"
@@ -135,7 +147,8 @@ static void answer_page(struct client *c, const struct http_request *req)
 {
     const struct page_state state = {
         .readable = pulse_readable(c->all->pulse, clock_mono_ms()),
-        .draining = c->all->draining,
+        .leaving = c->all->draining || atomic_load(&c->all->pulse->leaving),
+        .date = date_line(clock_wall_ms()),
     };
     static const struct refusal not_found = { 404, "not_found",
                                               "no such path: streams are at /ws/{stream_id}", "" };
@@ -144,7 +157,7 @@ static void answer_page(struct client *c, const struct http_request *req)
     if (http_header_has(req, "Upgrade", "websocket"))
         refuse(c, req, &not_found, VIEW(""));
     else
-        page_not_found(client_reply(c), req->keep_alive);
+        page_not_found(req, state.date, client_reply(c));
 }
 
 // An answer to HEAD has no body (RFC 9110 s. 9.3.2); `reply` is where it begins.
@@ -165,9 +178,10 @@ void answer_request(struct client *c, const struct http_request *req)
     else if (view_eq(req->method, VIEW("GET")))
         answer_stream(c, req, route, raw_id);
     else if (route != ROUTE_WS && view_eq(req->method, VIEW("OPTIONS")))
-        answer_preflight(c, req);
+        answer_preflight(c, req, route);
     else
-        page_method_not_allowed(client_reply(c), req->keep_alive);
+        page_method_not_allowed(req, route_methods(route), date_line(clock_wall_ms()),
+                                client_reply(c));
     if (view_eq(req->method, VIEW("HEAD")))
         drop_body(client_reply(c), reply);
 }

@@ -1,6 +1,8 @@
 #include "worker/requests.h"
 
+#include "base/clock.h"
 #include "worker/closing.h"
+#include "worker/date.h"
 #include "worker/flush.h"
 
 struct buffer *client_reply(struct client *c)
@@ -31,7 +33,7 @@ static void refuse_head(struct client *c, int status, const char *why)
 {
     const char *code = status == 431 ? "head_too_large" : status == 408 ? "timeout" : "bad_request";
     stats_add(&c->all->stats->refused, 1);
-    http_refuse(client_reply(c), status, code, why, VIEW(""), false);
+    http_refuse(client_reply(c), status, code, why, date_line(clock_wall_ms()), false);
     outbox_written(&c->extra->outbox);
     close_reply(c, why);
 }

@@ -1,6 +1,8 @@
 #include "worker/subscription.h"
 
+#include "base/clock.h"
 #include "worker/closing.h"
+#include "worker/date.h"
 #include "worker/expiry.h"
 #include "worker/flush.h"
 #include "worker/history.h"
@@ -121,14 +123,14 @@ void subscription_join(struct client *c, const struct admission *a, struct view 
 
 // ---- it is not ------------------------------------------------------------------
 
-// A history's head has its CORS lines already.
+// A history's head has its Date and its CORS lines already.
 void subscription_refuse(struct client *c, const char *why)
 {
     struct extra *x = c->extra;
     struct buffer headers = { 0 };
     buffer_add_view(&headers, VIEW("Retry-After: 1\r\n"));
-    if (x->wants_history)
-        buffer_add_view(&headers, buffer_view(&x->handshake));
+    buffer_add_view(&headers,
+                    x->wants_history ? buffer_view(&x->handshake) : date_line(clock_wall_ms()));
     http_refuse(outbox_write(&x->outbox), 503, "unavailable", why, buffer_view(&headers), false);
     outbox_written(&x->outbox);
     buffer_free(&headers);

@@ -7,8 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "wire/http.h"
 #include "worker/answer.h"
+#include "worker/date.h"
 
 #define ACCEPTS_PER_TURN 64
 #define SAY_EVERY_MS 5000
@@ -42,15 +44,18 @@ static bool refuse_one(struct worker *w)
     close(w->spare_fd);
     int fd = accept4(w->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        struct buffer reply = { 0 };
+        struct buffer reply = { 0 }, headers = { 0 };
         char request[HTTP_HEAD_MAX];
         // Unread bytes would reset the connection, and the reply with it.
         ssize_t ignored = recv(fd, request, sizeof(request), 0);
+        buffer_add_view(&headers, date_line(clock_wall_ms()));
+        buffer_add_view(&headers, VIEW("Retry-After: 5\r\n"));
         http_refuse(&reply, 503, "unavailable", "the broker has as many clients as it can serve",
-                    VIEW("Retry-After: 5\r\n"), false);
+                    buffer_view(&headers), false);
         ignored += send(fd, reply.at, reply.len, MSG_NOSIGNAL);
         (void)ignored; // it is lost if it does not go at once
         buffer_free(&reply);
+        buffer_free(&headers);
         shutdown(fd, SHUT_WR);
         close(fd);
         stats_add(&w->stats.refused, 1);

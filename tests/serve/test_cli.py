@@ -58,6 +58,16 @@ def test_token_used_wrongly(args):
     assert result.stderr.strip()
 
 
+@pytest.mark.parametrize("args", [["token", "x"], ["check-token", "x", mint("x")]])
+def test_the_default_secret_is_warned_of(args):
+    """On standard error, so that $(bond-broker token …) is still the token alone."""
+    result = run_cli(*args)
+    warning = [line for line in result.stderr.splitlines() if "the default one" in line]
+    assert len(warning) == 1 and "BOND_SECRET" in warning[0]
+    assert "BOND_SECRET" not in result.stdout
+    assert "BOND_SECRET" not in run_cli(*args, BOND_SECRET=SECRET).stderr
+
+
 # check-token
 
 

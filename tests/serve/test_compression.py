@@ -17,7 +17,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 from harness import clean_env, is_sanitizer_build, mint, receive, seconds, spawn, ws_path
 from told import auth, checked, ids, told, told_raw
-from wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawWs, upgrade
+from wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawWs, refusal, upgrade
 
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate"
 ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
@@ -72,8 +72,6 @@ def still_serves(ws, redis, stream):
         "permessage-deflate; client_max_window_bits",
         "permessage-deflate; client_max_window_bits=10",
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-        "permessage-deflate; server_max_window_bits=15",
-        'permessage-deflate; server_max_window_bits="15"',
         "x-unknown, permessage-deflate",
         "permessage-deflate; server_max_window_bits=9, permessage-deflate",
         "Permessage-Deflate;client_max_window_bits",
@@ -83,6 +81,33 @@ def test_an_offer_that_is_taken(broker, stream, offer):
     reply = upgrade(broker.port, ws_path(stream), [f"Sec-WebSocket-Extensions: {offer}"])
     assert reply.status == 101
     assert reply.headers["sec-websocket-extensions"] == ANSWER
+
+
+@pytest.mark.parametrize("bits", ["15", '"15"'])
+def test_a_window_that_is_asked_of_us_is_in_the_answer(broker, stream, bits):
+    """RFC 7692 s. 7.1.2.1, though it is the window that we have anyway."""
+    offer = f"permessage-deflate; server_max_window_bits={bits}; client_max_window_bits"
+    reply = upgrade(broker.port, ws_path(stream), [f"Sec-WebSocket-Extensions: {offer}"])
+    assert reply.status == 101
+    assert reply.headers["sec-websocket-extensions"] == ANSWER + "; server_max_window_bits=15"
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        "permessage-deflate;",
+        "permessage-deflate; client_max_window_bits=",
+        'permessage-deflate; client_max_window_bits="15',
+        'x; y="a b"',
+        "x y",
+        "permessage-deflate, =",
+        "=",
+    ],
+)
+def test_an_offer_that_is_malformed_fails_the_handshake(broker, stream, offer):
+    """RFC 6455 s. 9.1."""
+    reply = upgrade(broker.port, ws_path(stream), [f"Sec-WebSocket-Extensions: {offer}"])
+    refusal(reply, 400, "bad_request")
 
 
 @pytest.mark.parametrize(
@@ -226,6 +251,17 @@ async def test_websockets_that_wants_a_small_window(broker, redis, stream):
         broker.url(stream), extensions=offer, compression=None, open_timeout=seconds(10)
     ) as ws:
         assert not ws.extensions
+        redis.publish_all(stream, BIG)
+        assert await receive(ws, len(BIG)) == BIG
+
+
+async def test_websockets_that_wants_a_full_window(broker, redis, stream):
+    """It fails the connection unless the answer says that its wish is met."""
+    offer = [ClientPerMessageDeflateFactory(server_max_window_bits=15)]
+    async with websockets.connect(
+        broker.url(stream), extensions=offer, compression=None, open_timeout=seconds(10)
+    ) as ws:
+        assert ws.extensions, "it was not negotiated"
         redis.publish_all(stream, BIG)
         assert await receive(ws, len(BIG)) == BIG
 

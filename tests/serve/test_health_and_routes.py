@@ -1,19 +1,24 @@
 """Plain HTTP: the routes that Bond's deployments probe, and what everything else gets."""
 
+import calendar
+import time
+
 import pytest
 
-from harness import mint
+from harness import mint, ws_path
+from told import history_path, sse_path
 from wire import Wire, get, refusal, request, upgrade, upgrade_head
 
+PAGES = ["/", "/health", "/ready"]
 HEALTHY = {"status": "ok", "service": "broker"}
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/health?probe=1"])
-def test_health_is_exactly_what_bond_answers(broker, path):
+def test_health_is_the_json_that_bond_answers(broker, path):
     reply = get(broker.port, path)
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"
-    assert reply.body == b'{"status":"ok","service":"broker"}'
+    assert reply.body == b'{"status":"ok","service":"broker"}\n'
     assert int(reply.headers["content-length"]) == len(reply.body)
 
 
@@ -26,7 +31,7 @@ def test_an_unknown_path_gets_what_the_first_broker_said(broker, path):
     reply = get(broker.port, path)
     assert reply.status == 404
     assert reply.headers["content-type"] == "application/json"
-    assert reply.body == b'{"detail":"Not Found"}'
+    assert reply.body == b'{"detail":"Not Found"}\n'
 
 
 @pytest.mark.parametrize("path", ["/nope", "/healthy", "/ws", "/ws/", "/ws/a/b", "/WS/a"])
@@ -34,33 +39,83 @@ def test_a_websocket_to_an_unknown_path_is_refused_by_name(broker, path):
     refusal(upgrade(broker.port, path), 404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/ready"])
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_a_wrong_method(broker, method, path):
     reply = request(broker.port, method, path)
     refusal(reply, 405, "method_not_allowed")
-    assert reply.headers["allow"] == "GET"
+    assert reply.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_a_wrong_method_on_a_stream(broker, stream):
-    reply = request(broker.port, "POST", f"/ws/{stream}?token={mint(stream)}")
-    refusal(reply, 405, "method_not_allowed")
-    assert reply.headers["allow"] == "GET"
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+@pytest.mark.parametrize(
+    "path, allow", [(ws_path, "GET"), (sse_path, "GET, OPTIONS"), (history_path, "GET, OPTIONS")]
+)
+def test_a_wrong_method_on_a_stream(broker, stream, method, path, allow):
+    reply = request(broker.port, method, path(stream))
+    assert reply.status == 405
+    assert reply.headers["allow"] == allow
 
 
-@pytest.mark.parametrize("path, status", [("/health", 405), ("/ws/x", 405), ("/nope", 404)])
-def test_head_is_no_get_and_its_answer_has_no_body(broker, path, status):
-    """A body would be taken for the start of the next reply (RFC 9110 s. 9.3.2)."""
+@pytest.mark.parametrize("path", PAGES)
+def test_head_is_a_get_without_the_body(broker, path):
+    """Monitors ask so. A body would be taken for the start of the next reply (RFC 9110 s. 9.3.2)."""
+    got = get(broker.port, path)
     with Wire(broker.port) as wire:
         wire.send(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         reply = wire.reply("HEAD")
-        assert reply.status == status
-        assert reply.headers.get("allow", "GET") == "GET"
-        if reply.headers.get("connection") == "close":
-            assert wire.hung_up()
-        else:
-            wire.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert wire.reply().json() == HEALTHY
+        assert reply.status == got.status == 200
+        assert int(reply.headers["content-length"]) == len(got.body)
+        assert reply.headers["content-type"] == got.headers["content-type"]
+        wire.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert wire.reply().json() == HEALTHY
+
+
+@pytest.mark.parametrize("path, status", [("/ws/x", 405), ("/sse/x", 405), ("/nope", 404)])
+def test_a_refused_head_has_no_body(broker, path, status):
+    with Wire(broker.port) as wire:
+        wire.send(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert wire.reply("HEAD").status == status
+        wire.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert wire.reply().json() == HEALTHY
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_options_says_which_methods_there_are(broker, path):
+    reply = request(broker.port, "OPTIONS", path)
+    assert (reply.status, reply.body) == (204, b"")
+    assert reply.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        *(("GET", page) for page in PAGES),
+        ("HEAD", "/health"),
+        ("OPTIONS", "/ready"),
+        ("POST", "/"),
+        ("GET", "/nope"),
+        ("GET", "/ws/x"),
+        ("POST", "/ws/x"),
+        ("OPTIONS", "/sse/x"),
+        ("GET", "/sse/x"),
+    ],
+)
+def test_a_reply_has_its_date(broker, method, path):
+    date_is_now(request(broker.port, method, path))
+
+
+@pytest.mark.parametrize("path", [ws_path, sse_path, history_path])
+def test_the_reply_that_lets_a_client_in_has_its_date(broker, stream, path):
+    date_is_now(upgrade(broker.port, path(stream)))
+
+
+def date_is_now(reply):
+    """RFC 9110 s. 6.6.1, in the one form of s. 5.6.7; to within a minute."""
+    date = reply.headers["date"]
+    seconds = calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT"))
+    assert abs(time.time() - seconds) < 60, date
+    assert len(date) == len("Sun, 06 Nov 1994 08:49:37 GMT")
 
 
 def test_a_plain_get_of_a_stream_is_told_to_upgrade(broker, stream):
@@ -122,6 +177,16 @@ def test_a_head_split_at_every_byte(broker):
         assert wire.reply().json() == HEALTHY
 
 
+def test_empty_lines_before_a_request_are_passed_over(broker):
+    """RFC 9112 s. 2.2: old clients send one behind a body."""
+    with Wire(broker.port) as wire:
+        for _ in range(2):
+            wire.send_bytewise(b"\r\n\r\n\r\nGET /health HTTP/1.1\r\nHost:\r\n\r\n")
+            assert wire.reply().json() == HEALTHY
+        wire.send(b"\r\n" * 5000)
+        refusal(wire.reply(), 431, "head_too_large")
+
+
 def test_an_absolute_target_or_none_is_not_a_path(broker):
     for target in ("*", "health", ""):
         with Wire(broker.port) as wire:
@@ -149,10 +214,19 @@ def test_a_body_is_not_taken_for_a_request(broker):
         b"GET /health HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET /hea\x00lth HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET  /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a/b@c\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        b"Transfer-Encoding: gzip\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x55" * 64 + b"\r\n\r\n",
     ],
-    ids=["space-colon", "fold", "bare-lf", "two-lengths", "length-chunked", "nul", "spaces", "tls"],
-)
+    ids=["space-colon", "fold", "bare-lf", "two-lengths", "length-chunked", "nul", "spaces",
+         "host-space", "host-path", "identity", "chunked-identity", "xchunked", "two-codings",
+         "tls"],
+)  # fmt: skip
 def test_a_head_that_could_be_read_in_two_ways(broker, head):
     with Wire(broker.port) as wire:
         wire.send(head)

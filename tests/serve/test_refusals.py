@@ -7,7 +7,7 @@ import pytest
 
 from harness import mint, until, wait_until, ws_path
 from told import history_path, sse_path
-from wire import RawWs, Wire, get, refusal, request, upgrade
+from wire import KEY, RawWs, Wire, get, refusal, request, upgrade
 
 ROUTES = [ws_path, sse_path, history_path]
 
@@ -38,6 +38,12 @@ def test_400_bad_request_of_a_stream_id_that_is_no_text(broker, path):
     refusal(ask(broker, path("x").replace("/x", "/%ff")), 400, "bad_request")
 
 
+@pytest.mark.parametrize("twice", [f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13"])
+def test_400_bad_request_of_a_handshake_that_says_it_twice(broker, stream, twice):
+    """RFC 6455 s. 11.3.1, 11.3.5."""
+    refusal(ask(broker, ws_path(stream), twice), 400, "bad_request")
+
+
 def test_403_token_missing(broker, stream, path):
     refusal(ask(broker, path(stream, token="")), 403, "token_missing")
 
@@ -64,7 +70,7 @@ def test_403_origin_forbidden(start, stream):
 def test_404_not_found(broker):
     refusal(ask(broker, "/no/such/path"), 404, "not_found")
     reply = get(broker.port, "/no/such/path")
-    assert (reply.status, reply.body) == (404, b'{"detail":"Not Found"}'), "as part 1 has it"
+    assert (reply.status, reply.body) == (404, b'{"detail":"Not Found"}\n'), "as part 1 has it"
 
 
 def test_405_method_not_allowed(broker, stream, path):

@@ -20,6 +20,7 @@ NUMBERS = [
     "BOND_PONG_SECONDS",
     "BOND_HANDSHAKE_SECONDS",
     "BOND_DRAIN_SECONDS",
+    "BOND_DRAIN_DELAY_SECONDS",
 ]
 
 
@@ -106,10 +107,42 @@ def test_a_second_broker_on_the_same_port_does_not_share_it(start):
     assert str(first.port) in result.stderr
 
 
+@pytest.mark.parametrize("origin", ["page.example", "https://page.example/", "https://a, b"])
+def test_an_origin_that_is_none(origin):
+    refuses("BOND_ALLOWED_ORIGINS", origin)
+
+
+@pytest.mark.parametrize("args", [["serve"], ["token", "x"], ["check-token", "x", "y"]])
+def test_an_empty_secret_is_not_the_default_one(args):
+    """Its default is public: nobody is to get it by a variable that was left empty."""
+    result = run_cli(*args, BOND_SECRET="")
+    assert result.returncode > 0
+    assert "BOND_SECRET is empty" in result.stderr
+    assert result.stdout == ""
+
+
 def test_an_unknown_flag():
     result = run_cli("serve", "--no-such-flag", "1", BOND_SECRET=SECRET)
     assert result.returncode > 0
     assert "--no-such-flag" in result.stderr
+
+
+def test_a_misspelt_flag():
+    result = run_cli("serve", "--ring-second=5", BOND_SECRET=SECRET)
+    assert result.returncode > 0
+    assert "did you mean --ring-seconds?" in result.stderr
+
+
+def test_a_misspelt_variable_is_warned_of(start):
+    broker = start.broker(start.redis(), BOND_RING_SECOND="value-of-no-setting", BOND_XYZ="1")
+    near, strange = broker.log("unknown_setting")
+    assert {near["level"], strange["level"]} == {"warn"}
+    if near["name"] == "BOND_XYZ":
+        near, strange = strange, near
+    assert near["name"] == "BOND_RING_SECOND"
+    assert "did you mean BOND_RING_SECONDS?" in near["hint"]
+    assert strange["name"] == "BOND_XYZ" and "did you mean" not in strange["hint"]
+    assert "value-of-no-setting" not in broker.log_text(), "it may be a secret"
 
 
 def test_a_flag_without_its_value():
@@ -223,6 +256,7 @@ async def test_settings_of_the_api_change_nothing(start, stream):
         async with broker.connect(f"{stream}-{i}") as ws:
             redis.publish(f"{stream}-{i}", "event")
             assert await receive(ws, 1) == ["event"]
+    assert broker.log("unknown_setting") == []
 
 
 # What the log says, and what never.
@@ -268,6 +302,13 @@ def default_secret_warnings(broker):
 def test_the_default_secret_is_warned_of_where_others_can_reach_it(start):
     broker = start.broker(start.redis(), BOND_SECRET=None, BOND_HOST="0.0.0.0")
     wait_until(lambda: default_secret_warnings(broker), broker.log_text)
+
+
+def test_the_default_secret_is_warned_of_as_the_previous_one_too(start):
+    default = "bond-dev-secret-change-in-production"
+    broker = start.broker(start.redis(), BOND_SECRET_PREVIOUS=default, BOND_HOST="0.0.0.0")
+    [line] = broker.log("default_secret")
+    assert line["setting"] == "BOND_SECRET_PREVIOUS"
 
 
 def test_the_default_secret_is_fine_on_loopback(start):

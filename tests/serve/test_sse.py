@@ -2,6 +2,7 @@
 own EventSource makes of it is in test_eventsource_browser.py."""
 
 import json
+import re
 import time
 
 import pytest
@@ -32,10 +33,35 @@ def test_headers(broker, stream):
 
 
 def test_retry_comes_first(broker, stream):
+    """In the block of the first event: a block of its own would be an event without data."""
     with Sse(broker, stream) as sse:
-        [line] = sse.block()
-        name, value = line.split(": ")
+        retry, *live = sse.block()
+        name, value = retry.split(": ")
         assert name == "retry" and 100 <= int(value) <= 60_000
+        assert live[1] == "event: live"
+
+
+def test_each_block_has_data(start, stream):
+    """httpx-sse, whose data is parsed as JSON by those who use it, makes an event of each block
+    with an `id`, an `event` or a `retry` in it, and once an id has come, of each empty line."""
+    redis = start.redis(appendonly=True)
+    broker = start.broker(redis)
+    redis.publish(stream, '{"n": 1}')
+    with Sse(broker, stream, from_="first") as sse:
+        blocks = [sse.block(), sse.block()]
+        redis.kill()
+        blocks.append(sse.block())
+        redis.restart()
+        blocks.append(sse.block())
+        redis.publish(stream, '{"n": 2}')
+        blocks.append(sse.block())
+        broker.signal()
+        end = sse.rest().decode()
+    for block in blocks:
+        data = [line.removeprefix("data: ") for line in block if line.startswith("data: ")]
+        json.loads("\n".join(data))
+    assert re.fullmatch("retry: [0-9]+\n", end), "the last one: a line of its own is enough"
+    assert broker.exit_code() == 0
 
 
 # Events.

@@ -122,6 +122,7 @@ class Wire:
         for line in lines:
             name, value = line.split(":", 1)
             headers[name.strip().lower()] = value.strip()
+        assert "date" in headers, f"a reply of a server that has a clock: {head}"
         body = b""
         if method != "HEAD" and headers.get("transfer-encoding") == "chunked":
             body = self._chunks()

@@ -2,6 +2,7 @@
 // comes back as it was. Any text may be an offer. Input: a byte for the bound, the
 // bytes.
 #include "wire/deflate.h"
+#include "wire/ws.h"
 
 static void check_unpack(struct inflater *i, struct view packed, size_t max)
 {
@@ -36,13 +37,16 @@ static void check_pack(struct deflater *d, struct inflater *i, struct view text)
 static void check_offer(struct view offer)
 {
     struct buffer b = { 0 };
-    bool taken = deflate_accepts(offer);
+    bool valid = ws_offer_valid(offer);
+    const char *answer = deflate_answer(offer); // of one that is malformed it means nothing
     buffer_add_view(&b, VIEW(" \t"));
     buffer_add_view(&b, offer);
     buffer_add_view(&b, VIEW(" "));
-    CHECK(deflate_accepts(buffer_view(&b)) == taken);
+    CHECK(ws_offer_valid(buffer_view(&b)) == valid);
+    CHECK(deflate_answer(buffer_view(&b)) == answer || !valid);
     buffer_add_view(&b, VIEW("; unknown"));
-    CHECK(!deflate_accepts(buffer_view(&b)));
+    CHECK(ws_offer_valid(buffer_view(&b)) || !valid);
+    CHECK(deflate_answer(buffer_view(&b)) == NULL);
     buffer_free(&b);
 }
 

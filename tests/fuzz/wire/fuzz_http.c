@@ -55,6 +55,11 @@ static void check_done(const struct http_request *req, struct view head)
     }
     check_list(req, "Connection", head);
     check_list(req, "A", head);
+    check_list(req, "Transfer-Encoding", head);
+    CHECK(http_header_count(req, "Host") <= 1);
+    struct view host = http_header(req, "Host");
+    for (size_t i = 0; i < host.len; i++)
+        CHECK(host.at[i] > ' ' && strchr("/@?#\\\"<>", host.at[i]) == NULL);
     check_unescape(req->path);
     struct view raw;
     if (http_query(req->query, "token", &raw)) {

@@ -71,11 +71,12 @@ static void check_admitted(const struct admission *a, const struct http_request 
     CHECK(a->form < FORM_COUNT && (a->form == FORM_SSE) == (a->route == ROUTE_SSE));
     CHECK(a->expiry_s == 1760003600);
     CHECK(!form_is_deflated(a->form) || config->compression);
+    CHECK(form_is_deflated(a->form) == (a->extension != NULL));
     CHECK(a->route != ROUTE_HISTORY || (a->limit >= 1 && a->limit <= HISTORY_LIMIT_MAX));
     CHECK(admission_origin_allowed(req, config));
     if (a->route == ROUTE_WS) {
-        admission_write_handshake(a, req, config, &out);
-        check_lines(buffer_view(&out), 8);
+        admission_write_handshake(a, req, config, VIEW("Date: now\r\n"), &out);
+        check_lines(buffer_view(&out), 9);
         CHECK(memmem(out.at, out.len, "bond.token", 10) == NULL);
     }
     out.len = 0;

@@ -22,6 +22,8 @@ static const struct {
     { NUMBER("BOND_RING_SECONDS", "--ring-seconds", ring_seconds), 60, 1, 86400 },
     { NUMBER("BOND_RING_BYTES", "--ring-bytes", ring_bytes), 16777216, 65536, INT64_C(1) << 40 },
     { NUMBER("BOND_MEMORY_BYTES", "--memory-bytes", memory_bytes), 0, 0, INT64_C(1) << 50 },
+    { NUMBER("BOND_OUTBOX_BYTES", "--outbox-bytes", outbox_bytes), 67108864, 1048576,
+      INT64_C(1) << 40 },
     { NUMBER("BOND_EVENT_BYTES", "--event-bytes", event_bytes), 4194304, 1024, 1 << 29 },
     { NUMBER("BOND_MAX_CLIENTS", "--max-clients", max_clients), 0, 0, 100000000 },
     { NUMBER("BOND_MAX_CLIENTS_PER_IP", "--max-clients-per-ip", max_clients_per_ip), 0, 0,
@@ -34,6 +36,8 @@ static const struct {
     { NUMBER("BOND_PONG_SECONDS", "--pong-seconds", pong_seconds), 20, 1, 86400 },
     { NUMBER("BOND_HANDSHAKE_SECONDS", "--handshake-seconds", handshake_seconds), 10, 1, 86400 },
     { NUMBER("BOND_DRAIN_SECONDS", "--drain-seconds", drain_seconds), 10, 0, 86400 },
+    { NUMBER("BOND_DRAIN_DELAY_SECONDS", "--drain-delay-seconds", drain_delay_seconds), 0, 0,
+      86400 },
     { NUMBER("BOND_FLUSH_MS", "--flush-ms", flush_ms), 0, 0, 1000 },
     { NUMBER("BOND_STALE_MS", "--stale-ms", stale_ms), 1500, 100, 3600000 },
     { NUMBER("BOND_REDIS_TIMEOUT_MS", "--redis-timeout-ms", redis_timeout_ms), 5000, 100, 3600000 },
@@ -145,7 +149,7 @@ static void everything_has_a_default(void **state)
     assert_true(c.memory_bytes > 0); // half of what there is
 }
 
-static void help_lists_all_of_them(void **state)
+static void help_lists_all_settings(void **state)
 {
     (void)state;
     struct buffer out = { 0 };
@@ -191,7 +195,7 @@ static void flags_go_before_the_environment(void **state)
     assert_int_equal(c.port, 9000);
 }
 
-static void each_has_both_and_reaches_its_bounds(void **state)
+static void each_setting_has_a_variable_and_a_flag_and_reaches_its_bounds(void **state)
 {
     (void)state;
     char value[32], flag[64];
@@ -211,7 +215,7 @@ static void each_has_both_and_reaches_its_bounds(void **state)
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         const bool is_level = texts[i].offset == offsetof(struct config, log_level);
         const bool is_format = texts[i].offset == offsetof(struct config, log_format);
-        const char *one = is_level ? "warn" : is_format ? "json" : "redis://one";
+        const char *one = is_level ? "warn" : is_format ? "json" : "redis://one"; // an origin too
         const char *two = is_level ? "error" : is_format ? "logfmt" : "redis://two";
         setenv(texts[i].env, one, 1);
         LOAD();
@@ -245,9 +249,22 @@ static void an_empty_variable_is_not_set(void **state)
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         setenv(numbers[i].env, "", 1);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        setenv(texts[i].env, "", 1);
+        if (texts[i].offset != offsetof(struct config, secret))
+            setenv(texts[i].env, "", 1);
     setenv("PORT", "", 1);
     everything_has_a_default(NULL);
+}
+
+// Not set, it is the default; set to nothing, somebody meant another.
+static void an_empty_secret_is_refused(void **state)
+{
+    (void)state;
+    setenv("BOND_SECRET", "", 1);
+    REFUSE("BOND_SECRET is empty");
+    REFUSE("BOND_SECRET is empty", "--secret=mine"); // a flag does not hide it
+    setenv("BOND_SECRET", "mine", 1);
+    LOAD();
+    assert_string_equal(c.secret, "mine");
 }
 
 static void other_variables_do_not_matter(void **state)
@@ -260,9 +277,53 @@ static void other_variables_do_not_matter(void **state)
     everything_has_a_default(NULL);
 }
 
+static struct buffer told; // "NAME near;" for each unknown name
+
+static void note_unknown(struct view name, const char *near)
+{
+    buffer_printf(&told, VIEW_FMT " %s;", VIEW_ARG(name), near ? near : "?");
+}
+
+static void assert_unknown(const char *expected)
+{
+    told.len = 0;
+    config_each_unknown(note_unknown);
+    buffer_add(&told, "", 1);
+    assert_string_equal(told.at, expected);
+    buffer_free(&told);
+}
+
+static void names_that_look_like_ours_are_told(void **state)
+{
+    (void)state;
+    assert_unknown("");
+    setenv("BOND_RING_SECOND", "5", 1);
+    assert_unknown("BOND_RING_SECOND BOND_RING_SECONDS;");
+    setenv("BOND_ADMIN_TOKEN", "secret", 1);
+    setenv("BOND_REDIS_URL", "x", 1);
+    setenv("BOND_", "x", 1);
+    assert_unknown("BOND_RING_SECOND BOND_RING_SECONDS;BOND_ADMIN_TOKEN ?;"
+                   "BOND_REDIS_URL REDIS_URL;BOND_ ?;");
+}
+
+static void names_of_the_api_or_of_others_are_not_told(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        setenv(numbers[i].env, "0", 1);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        setenv(texts[i].env, "x", 1);
+    setenv("BOND_MAX_STREAMS", "5", 1);
+    setenv("BOND_TOKEN_TTL", "3600", 1);
+    setenv("WS_HOST", "x", 1);
+    setenv("bond_port", "80", 1);
+    setenv("RING_SECONDS", "5", 1);
+    assert_unknown("");
+}
+
 // ---- the port ---------------------------------------------------------------
 
-static void hosts_set_port(void **state)
+static void port_is_read_where_bond_port_is_not_set(void **state)
 {
     (void)state;
     setenv("PORT", "7000", 1);
@@ -282,7 +343,7 @@ static void bond_port_goes_before_port(void **state)
     assert_int_equal(c.port, 9000);
 }
 
-static void but_not_when_it_is_empty(void **state)
+static void an_empty_bond_port_leaves_it_to_port(void **state)
 {
     (void)state;
     setenv("PORT", "7000", 1);
@@ -291,7 +352,7 @@ static void but_not_when_it_is_empty(void **state)
     assert_int_equal(c.port, 7000);
 }
 
-static void the_one_that_is_wrong_is_named(void **state)
+static void a_bad_port_is_named_as_it_was_spelled(void **state)
 {
     (void)state;
     setenv("PORT", "http", 1);
@@ -321,7 +382,7 @@ static void assert_number_refused(size_t i, const char *value)
     REFUSE(expected, numbers[i].flag, value);
 }
 
-static void beyond_them_they_are_refused(void **state)
+static void numbers_beyond_their_bounds_are_refused(void **state)
 {
     (void)state;
     char value[32];
@@ -333,7 +394,7 @@ static void beyond_them_they_are_refused(void **state)
     }
 }
 
-static void what_is_no_whole_number_is_refused(void **state)
+static void text_that_is_no_whole_number_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = { "",
@@ -373,13 +434,34 @@ static void a_redis_url_must_be_one(void **state)
     free(wrong);
 }
 
-static void some_may_not_be_empty(void **state)
+static void a_secret_and_a_data_field_may_not_be_empty(void **state)
 {
     (void)state;
     REFUSE("BOND_SECRET is empty", "--secret=");
     REFUSE("BOND_DATA_FIELD is empty", "--data-field", "");
     LOAD("--stream-prefix=");
     assert_string_equal(c.stream_prefix, "");
+}
+
+static void origins_have_a_scheme_and_no_path(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "*",
+        "null",
+        "https://a.example",
+        "https://a.example, http://localhost:3000 ,null,*",
+        "https://a.example,",
+        " , ",
+    };
+    static const char *const bad[] = {
+        "a.example", "https://a.example, b.example:80", "https://a.example/", "NULL", "https://",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        LOAD("--allowed-origins", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        REFUSE("BOND_ALLOWED_ORIGINS has \"", "--allowed-origins", bad[i]);
+    REFUSE("\"b.example:80\"", "--allowed-origins", bad[1]);
 }
 
 static void a_prefix_is_utf8(void **state)
@@ -418,21 +500,29 @@ static void levels_and_formats_are_chosen_from_a_list(void **state)
 
 // ---- flags ------------------------------------------------------------------
 
-static void a_flag_that_is_none_is_named(void **state)
+static void an_unknown_flag_is_named(void **state)
 {
     (void)state;
-    REFUSE("--prot is no setting; `bond-broker help` lists them", "--prot", "80");
-    REFUSE("--bond-port is no setting", "--bond-port=80");
-    REFUSE("--PORT is no setting", "--PORT=80");
-    REFUSE("--por is no setting", "--por=80");
-    REFUSE("--ping_seconds is no setting", "--ping_seconds=80");
-    REFUSE("-port is no setting", "-port=80");
+    REFUSE("--no-such-flag is no setting; `bond-broker help` lists them", "--no-such-flag", "80");
     REFUSE("serve is no setting", "serve");
-    REFUSE(" is no setting", "");
-    REFUSE(" is no setting", "=");
+    REFUSE(" is no setting; ", "");
+    REFUSE(" is no setting; ", "=");
 }
 
-static void its_value_is_not_repeated(void **state)
+static void a_misspelt_flag_is_told_what_was_probably_meant(void **state)
+{
+    (void)state;
+    REFUSE("--prot is no setting (did you mean --port?); `bond-broker help` lists them", "--prot",
+           "80");
+    REFUSE("--bond-port is no setting (did you mean --port?)", "--bond-port=80");
+    REFUSE("--PORT is no setting (did you mean --port?)", "--PORT=80");
+    REFUSE("--por is no setting (did you mean --port?)", "--por=80");
+    REFUSE("--ping_seconds is no setting (did you mean --ping-seconds?)", "--ping_seconds=80");
+    REFUSE("-port is no setting (did you mean --port?)", "-port=80");
+    REFUSE("BOND_PORT is no setting (did you mean --port?)", "BOND_PORT=80");
+}
+
+static void the_value_of_an_unknown_flag_is_not_repeated(void **state)
 {
     (void)state;
     char *wrong = try_flags(FLAGS("--secert=hunter2"));
@@ -451,7 +541,7 @@ static void a_flag_needs_a_value(void **state)
 
 // ---- what one value says about another --------------------------------------
 
-static void no_ring_is_larger_than_all_of_them(void **state)
+static void no_ring_is_larger_than_the_memory_of_all(void **state)
 {
     (void)state;
     LOAD("--memory-bytes=300000", "--ring-bytes=400000");
@@ -478,28 +568,33 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(everything_has_a_default),
-        TEST(help_lists_all_of_them),
+        TEST(help_lists_all_settings),
         TEST(the_environment_goes_before_defaults),
         TEST(flags_go_before_the_environment),
-        TEST(each_has_both_and_reaches_its_bounds),
+        TEST(each_setting_has_a_variable_and_a_flag_and_reaches_its_bounds),
         TEST(the_last_of_two_flags_counts),
         TEST(a_value_may_hold_an_equals_sign_or_look_like_a_flag),
         TEST(an_empty_variable_is_not_set),
+        TEST(an_empty_secret_is_refused),
         TEST(other_variables_do_not_matter),
-        TEST(hosts_set_port),
+        TEST(names_that_look_like_ours_are_told),
+        TEST(names_of_the_api_or_of_others_are_not_told),
+        TEST(port_is_read_where_bond_port_is_not_set),
         TEST(bond_port_goes_before_port),
-        TEST(but_not_when_it_is_empty),
-        TEST(the_one_that_is_wrong_is_named),
-        TEST(beyond_them_they_are_refused),
-        TEST(what_is_no_whole_number_is_refused),
+        TEST(an_empty_bond_port_leaves_it_to_port),
+        TEST(a_bad_port_is_named_as_it_was_spelled),
+        TEST(numbers_beyond_their_bounds_are_refused),
+        TEST(text_that_is_no_whole_number_is_refused),
         TEST(a_redis_url_must_be_one),
-        TEST(some_may_not_be_empty),
+        TEST(a_secret_and_a_data_field_may_not_be_empty),
+        TEST(origins_have_a_scheme_and_no_path),
         TEST(a_prefix_is_utf8),
         TEST(levels_and_formats_are_chosen_from_a_list),
-        TEST(a_flag_that_is_none_is_named),
-        TEST(its_value_is_not_repeated),
+        TEST(an_unknown_flag_is_named),
+        TEST(a_misspelt_flag_is_told_what_was_probably_meant),
+        TEST(the_value_of_an_unknown_flag_is_not_repeated),
         TEST(a_flag_needs_a_value),
-        TEST(no_ring_is_larger_than_all_of_them),
+        TEST(no_ring_is_larger_than_the_memory_of_all),
         TEST(nothing_is_left_when_it_is_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

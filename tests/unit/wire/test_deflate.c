@@ -145,7 +145,7 @@ static void each_message_stands_alone(void **state)
     buffer_free(&first);
 }
 
-static void it_is_appended(void **state)
+static void a_packed_message_is_appended(void **state)
 {
     (void)state;
     ticks(500);
@@ -156,7 +156,7 @@ static void it_is_appended(void **state)
     assert_client_reads(buffer_view(&text));
 }
 
-static void what_would_not_be_shorter_is_left(void **state)
+static void a_message_that_would_not_be_shorter_is_not_packed(void **state)
 {
     (void)state;
     buffer_add_view(&packed, VIEW("before"));
@@ -176,7 +176,7 @@ static void what_would_not_be_shorter_is_left(void **state)
 }
 
 // Every length around where a gain begins: shorter, or not at all.
-static void the_border_is_exact(void **state)
+static void a_packed_message_is_shorter_or_not_there(void **state)
 {
     (void)state;
     for (size_t len = 0; len < 300; len++) {
@@ -207,7 +207,7 @@ static void whatever_a_client_packs_is_read(void **state)
             }
 }
 
-static void a_last_block_is_read_too(void **state)
+static void a_final_block_is_read_too(void **state)
 {
     (void)state;
     ticks(2000);
@@ -244,7 +244,7 @@ static void an_empty_message_is_empty(void **state)
     assert_unpacks();
 }
 
-static void what_it_unfolds_to_is_bounded(void **state)
+static void an_unpacked_message_is_bounded(void **state)
 {
     (void)state;
     const size_t large = 64 * MIB;
@@ -261,7 +261,7 @@ static void what_it_unfolds_to_is_bounded(void **state)
     assert_int_equal(plain.len, large);
 }
 
-static void the_bound_is_exact(void **state)
+static void the_bound_of_an_unpacked_message_is_exact(void **state)
 {
     (void)state;
     static const size_t lengths[] = { 1, 100, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 50000 };
@@ -275,7 +275,7 @@ static void the_bound_is_exact(void **state)
         }
 }
 
-static void the_bound_is_for_what_is_appended(void **state)
+static void the_bound_counts_only_what_is_appended(void **state)
 {
     (void)state;
     ticks(100);
@@ -286,7 +286,7 @@ static void the_bound_is_for_what_is_appended(void **state)
     assert_memory_equal(plain.at, "before", 6);
 }
 
-static void what_is_no_deflate_data_is_bad(void **state)
+static void bytes_that_are_no_deflate_data_are_bad(void **state)
 {
     (void)state;
     static const struct view bad[] = {
@@ -345,7 +345,7 @@ static void offers_that_we_can_keep_are_taken(void **state)
         "permessage-deflate;server_no_context_takeover;server_max_window_bits=15",
     };
     for (size_t i = 0; i < ARRAY_LEN(offers); i++)
-        if (!deflate_accepts(view_of(offers[i])))
+        if (!deflate_answer(view_of(offers[i])))
             fail_msg("declined: %s", offers[i]);
 }
 
@@ -354,7 +354,6 @@ static void offers_that_we_cannot_keep_are_declined(void **state)
     (void)state;
     static const char *const offers[] = {
         "",
-        ";",
         "x-webkit-deflate-frame",
         "permessage-bzip2",
         "permessage-deflatex",
@@ -382,13 +381,11 @@ static void offers_that_we_cannot_keep_are_declined(void **state)
         "permessage-deflate; client_no_context_takeover=true",
         "permessage-deflate; no_context_takeover",
         "permessage-deflate; mux",
-        "permessage-deflate;",
-        "permessage-deflate; ",
         "permessage-deflate; ; client_max_window_bits",
         "client_max_window_bits; permessage-deflate",
     };
     for (size_t i = 0; i < ARRAY_LEN(offers); i++)
-        if (deflate_accepts(view_of(offers[i])))
+        if (deflate_answer(view_of(offers[i])))
             fail_msg("taken: %s", offers[i]);
 }
 
@@ -396,9 +393,24 @@ static void offers_that_we_cannot_keep_are_declined(void **state)
 static void the_answer_is_what_we_do(void **state)
 {
     (void)state;
-    assert_true(deflate_accepts(VIEW(DEFLATE_ANSWER)));
+    assert_string_equal(deflate_answer(VIEW(DEFLATE_ANSWER)), DEFLATE_ANSWER);
+    assert_string_equal(deflate_answer(VIEW(DEFLATE_ANSWER_WINDOW)), DEFLATE_ANSWER_WINDOW);
     assert_non_null(strstr(DEFLATE_ANSWER, "server_no_context_takeover"));
     assert_non_null(strstr(DEFLATE_ANSWER, "client_no_context_takeover"));
+}
+
+// RFC 7692 s. 7.1.2.1; Python's websockets fails the connection without it.
+static void the_answer_repeats_a_window_that_was_asked_of_us(void **state)
+{
+    (void)state;
+    static const char *const asked[] = {
+        "permessage-deflate; server_max_window_bits=15",
+        "permessage-deflate; SERVER_MAX_WINDOW_BITS = \"15\"; client_max_window_bits",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+        assert_string_equal(deflate_answer(view_of(asked[i])), DEFLATE_ANSWER_WINDOW);
+    assert_string_equal(deflate_answer(VIEW("permessage-deflate; client_max_window_bits=15")),
+                        DEFLATE_ANSWER);
 }
 
 int main(void)
@@ -406,22 +418,26 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_client_reads_what_we_pack, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_message_stands_alone, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(it_is_appended, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_would_not_be_shorter_is_left, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_border_is_exact, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_packed_message_is_appended, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_message_that_would_not_be_shorter_is_not_packed, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_packed_message_is_shorter_or_not_there, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(whatever_a_client_packs_is_read, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_last_block_is_read_too, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_final_block_is_read_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_examples_of_the_rfc_are_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_empty_message_is_empty, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_it_unfolds_to_is_bounded, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_bound_is_exact, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_bound_is_for_what_is_appended, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_no_deflate_data_is_bad, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_unpacked_message_is_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_bound_of_an_unpacked_message_is_exact, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_bound_counts_only_what_is_appended, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bytes_that_are_no_deflate_data_are_bad, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_broken_message_never_goes_beyond_the_bound, set_up,
                                         tear_down),
         cmocka_unit_test(offers_that_we_can_keep_are_taken),
         cmocka_unit_test(offers_that_we_cannot_keep_are_declined),
         cmocka_unit_test(the_answer_is_what_we_do),
+        cmocka_unit_test(the_answer_repeats_a_window_that_was_asked_of_us),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

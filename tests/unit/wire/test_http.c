@@ -135,12 +135,14 @@ static void an_absolute_target_loses_its_host(void **state)
     assert_view(req.query, "b");
 }
 
-static void one_leading_empty_line_is_passed_over(void **state)
+static void leading_empty_lines_are_passed_over(void **state) // RFC 9112 s. 2.2
 {
     (void)state;
     take("\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_view(req.method, "GET");
-    REFUSE("\r\n\r\nGET / HTTP/1.1\r\n", 400,
+    take("\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_view(req.method, "GET");
+    REFUSE("\r\n\r\n\rGET / HTTP/1.1\r\n", 400,
            "The request does not start with a method and a space.");
 }
 
@@ -170,6 +172,10 @@ static void bodies_are_noticed(void **state)
     take(LINE "Content-Length: 5\r\ncontent-length: 5\r\n\r\n");
     assert_true(req.has_body);
     take(LINE "Transfer-Encoding: chunked\r\n\r\n");
+    assert_true(req.has_body);
+    take(LINE "Transfer-Encoding: gzip, Chunked\r\n\r\n");
+    assert_true(req.has_body);
+    take(LINE "Transfer-Encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n"); // one list
     assert_true(req.has_body);
 }
 
@@ -297,6 +303,49 @@ static void there_is_one_host(void **state) // RFC 9112 s. 3.2
            "The request has more than one Host.");
 }
 
+static void a_host_is_a_host_and_perhaps_a_port(void **state) // RFC 9112 s. 3.2, RFC 3986 s. 3.2
+{
+    (void)state;
+    static const char *const good[] = {
+        "",          "h",        "a.example", "a.example:8080", "a.example:", ":80",
+        "127.0.0.1", "[::1]:80", "[::1]",     "under_score",    "%41.b",      "a!$&'()*+,;=b~",
+    };
+    static const char *const bad[] = {
+        "a b",  "a/b", "a/b@c", "a@b",  "a:b", "a:80:80",     "a?b",   "a#b",
+        "[::1", "::1", "[]",    "[a]b", "[/]", "a\"b",        "%4",    "%zz",
+        "a\\b", "<a>", "a\tb",  "a^b",  "{a}", "caf\xc3\xa9", "a:8 0",
+    };
+    char text[80];
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", good[i]);
+        take(text);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", bad[i]);
+        refuse_long(view_of(text), 400, "Host is not a host, or a host and a port.");
+    }
+    REFUSE("GET / HTTP/1.0\r\nHost: a b\r\n\r\n", 400, "Host is not a host, or a host and a port.");
+    take("GET http://[::1]:80/a HTTP/1.1\r\nHost: h\r\n\r\n");
+    REFUSE("GET http://user@h/ HTTP/1.1\r\n\r\n", 400, "The request target is no path.");
+    REFUSE("GET http://h:x/ HTTP/1.1\r\n\r\n", 400, "The request target is no path.");
+}
+
+static void the_last_transfer_coding_is_chunked(void **state) // RFC 9112 s. 6.1, 6.3
+{
+    (void)state;
+    const char *why = "Transfer-Encoding does not end with chunked, once.";
+    REFUSE(LINE "Transfer-Encoding: identity\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding: chunked, identity\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding: xchunked\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding: chunked;a=b\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding: \"chunked\"\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding: chunked, chunked\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding:\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding: ,\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", 400, why);
+    REFUSE(LINE "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400, why);
+}
+
 static void requests_cannot_be_smuggled(void **state)
 {
     (void)state;
@@ -345,6 +394,17 @@ static void a_head_has_at_most_8_kib(void **state)
     head = head_of(HTTP_HEAD_MAX + 1);
     size_t seen = refuse_long(buffer_view(&head), 431, "The request head is over 8 KiB.");
     assert_int_equal(seen, HTTP_HEAD_MAX); // 8 KiB without an end: it can only be too long
+    buffer_free(&head);
+}
+
+static void leading_empty_lines_count_as_head(void **state)
+{
+    (void)state;
+    struct buffer head = { 0 };
+    while (head.len < HTTP_HEAD_MAX + 100)
+        buffer_add_view(&head, VIEW("\r\n"));
+    size_t seen = refuse_long(buffer_view(&head), 431, "The request head is over 8 KiB.");
+    assert_int_equal(seen, HTTP_HEAD_MAX);
     buffer_free(&head);
 }
 
@@ -417,6 +477,53 @@ static void a_token_is_looked_for_in_all_headers_of_a_name(void **state)
     assert_false(http_header_has(&req, "Connection", "y"));
     assert_false(http_header_has(&req, "Connection", "keep"));
     assert_false(http_header_has(&req, "Absent", "x"));
+}
+
+static void headers_of_a_name_are_counted(void **state)
+{
+    (void)state;
+    take(LINE "A: 1\r\nB: 2\r\na:\r\nA: 1\r\n\r\n");
+    assert_int_equal(http_header_count(&req, "A"), 3);
+    assert_int_equal(http_header_count(&req, "b"), 1);
+    assert_int_equal(http_header_count(&req, "C"), 0);
+}
+
+// ---- origins ----------------------------------------------------------------
+
+static void an_origin_is_a_scheme_a_host_and_perhaps_a_port(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "https://a.example", "http://localhost:3000", "chrome-extension://abcdef",
+        "http://[::1]:80",   "capacitor://localhost", "app+x.y-1://h",
+    };
+    static const char *const bad[] = {
+        "",
+        "*",
+        "null",
+        "a.example",
+        "a.example:8080",
+        "https:",
+        "https://",
+        "https:/a",
+        "://a",
+        "https://a/",
+        "https://a/b",
+        "https://u@a",
+        "https://a b",
+        "https://a?b",
+        "https://:80",
+        "1http://a",
+        "ht tp://a",
+        "https://a:x",
+        "//a",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (!http_is_origin(view_of(good[i])))
+            fail_msg("an origin: %s", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (http_is_origin(view_of(bad[i])))
+            fail_msg("no origin: %s", bad[i]);
 }
 
 // ---- queries and escapes ----------------------------------------------------
@@ -526,11 +633,41 @@ static void refusals_are_json(void **state)
     http_refuse(&out, 429, "too_many_clients", "Come back later.", extra, false);
     assert_buffer(&out, "HTTP/1.1 429 Too Many Requests\r\n"
                         "Content-Type: application/json\r\n"
-                        "Content-Length: 56\r\n"
+                        "Content-Length: 57\r\n"
                         "Connection: close\r\n"
                         "Retry-After: 5\r\n"
                         "\r\n"
-                        "{\"error\":\"too_many_clients\",\"detail\":\"Come back later.\"}");
+                        "{\"error\":\"too_many_clients\",\"detail\":\"Come back later.\"}\n");
+}
+
+static void a_date_is_that_of_rfc_9110(void **state) // s. 5.6.7, 6.6.1
+{
+    (void)state;
+    static const struct {
+        int64_t unix_ms;
+        const char *line;
+    } cases[] = {
+        { INT64_C(784111777999), "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" },
+        { 0, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" },
+        { INT64_C(1709164800000), "Date: Thu, 29 Feb 2024 00:00:00 GMT\r\n" },
+        { INT64_C(1798761599000), "Date: Thu, 31 Dec 2026 23:59:59 GMT\r\n" },
+        { -1, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" },
+        { INT64_MIN, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" },
+        { INT64_MAX, "Date: Fri, 31 Dec 9999 23:59:59 GMT\r\n" },
+    };
+    struct http_date date = { 0 };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_view(http_date_line(&date, cases[i].unix_ms), cases[i].line);
+}
+
+static void a_date_is_made_once_a_second(void **state)
+{
+    (void)state;
+    struct http_date date = { 0 };
+    http_date_line(&date, 999); // of the second 0, which a zeroed one does not have yet
+    date.line[0] = '!';
+    assert_int_equal(http_date_line(&date, 0).at[0], '!');
+    assert_int_equal(http_date_line(&date, 1000).at[0], 'D');
 }
 
 static void statuses_have_names(void **state)
@@ -551,7 +688,7 @@ int main(void)
         cmocka_unit_test(a_request_is_read),
         cmocka_unit_test(paths_and_queries_are_as_sent),
         cmocka_unit_test(an_absolute_target_loses_its_host),
-        cmocka_unit_test(one_leading_empty_line_is_passed_over),
+        cmocka_unit_test(leading_empty_lines_are_passed_over),
         cmocka_unit_test(connections_are_kept_by_version_and_wish),
         cmocka_unit_test(bodies_are_noticed),
         cmocka_unit_test(a_value_may_hold_bytes_above_ascii),
@@ -564,18 +701,25 @@ int main(void)
         cmocka_unit_test(control_characters_are_refused_at_once),
         cmocka_unit_test(header_lines_are_a_name_and_a_colon),
         cmocka_unit_test(there_is_one_host),
+        cmocka_unit_test(a_host_is_a_host_and_perhaps_a_port),
+        cmocka_unit_test(the_last_transfer_coding_is_chunked),
         cmocka_unit_test(requests_cannot_be_smuggled),
         cmocka_unit_test(a_head_has_at_most_8_kib),
+        cmocka_unit_test(leading_empty_lines_count_as_head),
         cmocka_unit_test(a_head_has_at_most_100_headers),
         cmocka_unit_test(list_elements_come_one_by_one),
         cmocka_unit_test(commas_in_quotes_part_nothing),
         cmocka_unit_test(a_token_is_looked_for_in_all_headers_of_a_name),
+        cmocka_unit_test(headers_of_a_name_are_counted),
+        cmocka_unit_test(an_origin_is_a_scheme_a_host_and_perhaps_a_port),
         cmocka_unit_test(query_parameters_are_found),
         cmocka_unit_test(escapes_are_undone),
         cmocka_unit_test(bad_escapes_are_told),
         cmocka_unit_test(escaping_and_back_changes_no_byte),
         cmocka_unit_test(replies_are_written),
         cmocka_unit_test(refusals_are_json),
+        cmocka_unit_test(a_date_is_that_of_rfc_9110),
+        cmocka_unit_test(a_date_is_made_once_a_second),
         cmocka_unit_test(statuses_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, forget_bytes);

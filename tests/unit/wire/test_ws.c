@@ -198,7 +198,7 @@ static void keys_are_accepted(void **state)
     assert_memory_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", WS_ACCEPT_LEN);
 }
 
-static void keys_that_are_not_16_bytes_are_not(void **state)
+static void keys_that_are_not_16_bytes_are_refused(void **state)
 {
     (void)state;
     char accept[WS_ACCEPT_LEN];
@@ -220,6 +220,61 @@ static void assert_header(enum ws_opcode opcode, bool deflated, uint64_t len, st
     uint8_t out[WS_HEADER_MAX];
     assert_int_equal(ws_header(out, opcode, deflated, len), expected.len);
     assert_memory_equal(out, expected.at, expected.len);
+}
+
+static void offers_of_extensions_have_a_grammar(void **state) // RFC 6455 s. 9.1
+{
+    (void)state;
+    static const char *const good[] = {
+        "a",
+        "permessage-deflate; client_max_window_bits",
+        "a;b",
+        "a; b=c; d",
+        "a; b=1",
+        "a; b=\"1\"",
+        " a ; b\t",
+        "a; b = c",
+        "a;b= \"c\" ",
+        "a; b=\"\\1\\5\"",
+        "!#$%&'*+-.^_`|~",
+    };
+    static const char *const bad[] = {
+        "",
+        " ",
+        ";",
+        "a;",
+        "a; ",
+        "a;;b",
+        ";a",
+        "a b",
+        "a; b c",
+        "a=b",
+        "a; =b",
+        "a; b=",
+        "a; b=;",
+        "a; b==c",
+        "a; b=\"",
+        "a; b=\"\"",
+        "a; b=\"c",
+        "a; b=\"c d\"",
+        "a; b=c\"",
+        "\"a\"",
+        "a; \"b\"",
+        "a/b",
+        "a; b=(c)",
+        "a; b=\"c;d\"",
+        "a; b=\"c\"d",
+        "a; b=\"c\\\"",
+        "a; b=\"c \"",
+        "a; b=\\c",
+        "caf\xc3\xa9",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (!ws_offer_valid(view_of(good[i])))
+            fail_msg("an offer: %s", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (ws_offer_valid(view_of(bad[i])))
+            fail_msg("no offer: %s", bad[i]);
 }
 
 static void headers_take_the_shortest_length(void **state)
@@ -412,7 +467,7 @@ static void a_bad_byte_is_refused_before_its_frame_is_whole(void **state)
     assert_read("bad 1007 A text message is not UTF-8.\n");
 }
 
-static void one_message_leaves_the_next_nothing(void **state)
+static void nothing_of_one_message_is_left_in_the_next(void **state)
 {
     (void)state;
     put_frame(FIN | WS_BINARY, VIEW("\xe2\x82"));
@@ -663,7 +718,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_accepted),
-        cmocka_unit_test(keys_that_are_not_16_bytes_are_not),
+        cmocka_unit_test(keys_that_are_not_16_bytes_are_refused),
+        cmocka_unit_test(offers_of_extensions_have_a_grammar),
         cmocka_unit_test(headers_take_the_shortest_length),
         cmocka_unit_test(control_frames_are_whole),
         cmocka_unit_test(a_close_has_a_code_and_a_reason_or_neither),
@@ -679,7 +735,7 @@ int main(void)
         cmocka_unit_test(text_that_is_not_utf8_is_refused),
         cmocka_unit_test(half_a_character_may_not_end_a_message),
         cmocka_unit_test(a_bad_byte_is_refused_before_its_frame_is_whole),
-        cmocka_unit_test(one_message_leaves_the_next_nothing),
+        cmocka_unit_test(nothing_of_one_message_is_left_in_the_next),
         cmocka_unit_test(compressed_messages_are_marked_and_not_looked_into),
         cmocka_unit_test(text_that_is_not_compressed_is_checked_all_the_same),
         cmocka_unit_test(compression_must_have_been_agreed_on),

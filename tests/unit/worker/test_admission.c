@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "wire/deflate.h"
 #include "wire/token.h"
 
 // ---- how the tests speak ----------------------------------------------------
@@ -160,7 +161,7 @@ static void a_streams_id_is_percent_encoded_utf8(void **state)
 
 // ---- the handshake ----------------------------------------------------------
 
-static void the_answer_is_to_the_key(void **state)
+static void the_handshake_is_answered_by_its_key(void **state)
 {
     (void)state;
     assert_admits(WS("token=$T", ""));
@@ -205,6 +206,12 @@ static void a_bad_handshake_is_a_bad_request(void **state)
     assert_refuses(GET("/ws/btc?token=$T") HANDSHAKE KEY "Content-Length: 5\r\n\r\n", 400,
                    "bad_request");
     assert_admits(GET("/ws/btc?token=$T") HANDSHAKE KEY "Content-Length: 0\r\n\r\n");
+    // RFC 6455 s. 11.3.1, 11.3.5: at most once, the same or not.
+    assert_refuses(GET("/ws/btc?token=$T") HANDSHAKE KEY KEY "\r\n", 400, "bad_request");
+    assert_refuses(GET("/ws/btc?token=$T") HANDSHAKE KEY "Sec-WebSocket-Version: 13\r\n\r\n", 400,
+                   "bad_request");
+    assert_refuses(GET("/ws/btc?token=$T") HANDSHAKE KEY "Sec-WebSocket-Version: 8\r\n\r\n", 400,
+                   "bad_request");
 #undef HANDSHAKE
 }
 
@@ -250,7 +257,7 @@ static void a_token_may_stand_in_three_places(void **state)
 }
 
 // The first place that has one is the one that counts.
-static void the_query_goes_first_then_the_header(void **state)
+static void a_token_is_taken_from_the_query_before_the_header(void **state)
 {
     (void)state;
     assert_admits(WS("token=$T", "Authorization: Bearer $B\r\n"));
@@ -265,7 +272,7 @@ static void the_query_goes_first_then_the_header(void **state)
     assert_refuses(WS("token=$B&token=$T", ""), 403, "token_invalid");
 }
 
-static void what_is_nearly_a_token_is_none(void **state)
+static void text_that_is_nearly_a_token_is_none(void **state)
 {
     (void)state;
     assert_refuses(WS("", "Authorization: Bearer\r\n"), 403, "token_missing");
@@ -325,7 +332,7 @@ static void all_origins_may_connect_unless_some_are_named(void **state)
     assert_admits(WS("token=$T", "Origin: null\r\n"));
 }
 
-static void then_those_alone(void **state)
+static void only_the_named_origins_may_connect(void **state)
 {
     (void)state;
     char named[] = "https://b.example , https://a.example";
@@ -350,7 +357,7 @@ static void then_those_alone(void **state)
     }
 }
 
-static void who_is_no_page_has_no_origin(void **state)
+static void a_request_without_an_origin_is_from_no_page(void **state)
 {
     (void)state;
     char named[] = "https://b.example";
@@ -392,7 +399,7 @@ static void from_and_after_are_read(void **state)
     assert_int_equal(a.start.kind, START_LIVE);
 }
 
-static void what_does_not_parse_is_a_bad_request(void **state)
+static void a_start_that_does_not_parse_is_a_bad_request(void **state)
 {
     (void)state;
     assert_refuses(WS("token=$T&from=yesterday", ""), 400, "bad_request");
@@ -483,7 +490,7 @@ static void assert_form(const char *text, enum form form, bool bond_v1)
     assert_int_equal(a.bond_v1, bond_v1);
 }
 
-static void the_format_makes_the_form(void **state)
+static void the_format_parameter_chooses_the_form(void **state)
 {
     (void)state;
     assert_form(WS("token=$T", ""), FORM_RAW, false);
@@ -499,7 +506,7 @@ static void the_format_makes_the_form(void **state)
     assert_refuses(WS("token=$T&format=raw", BOND_V1), 400, "bad_request");
 }
 
-static void an_offer_makes_it_deflated(void **state)
+static void an_offer_of_deflate_chooses_a_deflated_form(void **state)
 {
     (void)state;
     assert_form(WS("token=$T", DEFLATE), FORM_RAW_DEFLATED, false);
@@ -518,20 +525,39 @@ static void an_offer_makes_it_deflated(void **state)
     assert_form(WS("token=$T", DEFLATE), FORM_RAW, false);
 }
 
+// RFC 6455 s. 9.1: then the handshake fails, whether we compress or not.
+static void a_malformed_offer_is_a_bad_request(void **state)
+{
+    (void)state;
+#define OFFERS "Sec-WebSocket-Extensions: "
+    assert_refuses(WS("token=$T", OFFERS "permessage-deflate;\r\n"), 400, "bad_request");
+    assert_refuses(WS("token=$T", OFFERS "permessage-deflate, a b\r\n"), 400, "bad_request");
+    assert_refuses(WS("token=$T", OFFERS "a; b=\"c, d\r\n"), 400, "bad_request");
+    assert_refuses(WS("token=$T", DEFLATE OFFERS "=\r\n"), 400, "bad_request");
+    assert_refuses(WS("", OFFERS "=\r\n"), 400, "bad_request"); // before the token
+    config.compression = 0;
+    assert_refuses(WS("token=$T", OFFERS "permessage-deflate;\r\n"), 400, "bad_request");
+    assert_form(WS("token=$T", OFFERS ", ,\r\n"), FORM_RAW, false); // empty elements are none
+    assert_admits(SSE("token=$T", OFFERS "=\r\n"));
+#undef OFFERS
+}
+
+#define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+
 // ---- the reply --------------------------------------------------------------
 
 static void assert_handshake(const char *text, const char *expected)
 {
     assert_admits(text);
     out.len = 0;
-    admission_write_handshake(&a, &req, &config, &out);
+    admission_write_handshake(&a, &req, &config, VIEW(DATE), &out);
     buffer_add(&out, "", 1);
     assert_string_equal(out.at, expected);
 }
 
 #define SWITCHING                                                                                  \
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"            \
-    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" DATE
 
 static void a_websocket_is_switched_to(void **state)
 {
@@ -542,6 +568,9 @@ static void a_websocket_is_switched_to(void **state)
     assert_handshake(WS("token=$T", BOND_V1 DEFLATE),
                      SWITCHING "Sec-WebSocket-Protocol: bond.v1\r\n"
                                "Sec-WebSocket-Extensions: " DEFLATE_ANSWER "\r\n\r\n");
+    assert_handshake(WS("token=$T", "Sec-WebSocket-Extensions: permessage-deflate; "
+                                    "server_max_window_bits=15\r\n"),
+                     SWITCHING "Sec-WebSocket-Extensions: " DEFLATE_ANSWER_WINDOW "\r\n\r\n");
 }
 
 // The offer of a token is never echoed: it would stand in a log somewhere.
@@ -553,18 +582,20 @@ static void only_bond_v1_is_echoed(void **state)
     assert_handshake(WS("", "Sec-WebSocket-Protocol: bond.token.$T\r\n"), SWITCHING "\r\n");
 }
 
-static void an_event_stream_begins_with_retry(void **state)
+static void an_event_streams_first_block_begins_with_retry(void **state)
 {
     (void)state;
-    assert_handshake(SSE("token=$T", ""),
-                     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                     "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n"
-                     "\r\nretry: 2000\n\n");
-    assert_handshake(SSE("token=$T", ORIGIN),
-                     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                     "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n"
-                     "Access-Control-Allow-Origin: https://a.example\r\nVary: Origin\r\n"
-                     "\r\nretry: 2000\n\n");
+    assert_handshake(
+        SSE("token=$T", ""),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+        "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n" DATE
+        "\r\nretry: 2000\n");
+    assert_handshake(
+        SSE("token=$T", ORIGIN),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+        "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n" DATE
+        "Access-Control-Allow-Origin: https://a.example\r\nVary: Origin\r\n"
+        "\r\nretry: 2000\n");
 }
 
 int main(void)
@@ -573,31 +604,32 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(paths_lead_to_streams),
         TEST(a_streams_id_is_percent_encoded_utf8),
-        TEST(the_answer_is_to_the_key),
+        TEST(the_handshake_is_answered_by_its_key),
         TEST(without_an_upgrade_it_is_required),
         TEST(a_bad_handshake_is_a_bad_request),
         TEST(other_routes_need_no_upgrade),
         TEST(each_verdict_has_its_name),
         TEST(a_token_may_stand_in_three_places),
-        TEST(the_query_goes_first_then_the_header),
-        TEST(what_is_nearly_a_token_is_none),
+        TEST(a_token_is_taken_from_the_query_before_the_header),
+        TEST(text_that_is_nearly_a_token_is_none),
         TEST(a_token_is_good_to_its_last_millisecond),
         TEST(the_previous_secret_is_taken_while_it_is_set),
         TEST(all_origins_may_connect_unless_some_are_named),
-        TEST(then_those_alone),
-        TEST(who_is_no_page_has_no_origin),
+        TEST(only_the_named_origins_may_connect),
+        TEST(a_request_without_an_origin_is_from_no_page),
         TEST(an_origin_is_looked_at_before_the_token),
         TEST(from_and_after_are_read),
-        TEST(what_does_not_parse_is_a_bad_request),
+        TEST(a_start_that_does_not_parse_is_a_bad_request),
         TEST(the_last_event_id_goes_before_the_url),
         TEST(a_history_begins_at_the_first),
         TEST(a_history_has_a_limit),
         TEST(slow_is_close_or_skip),
-        TEST(the_format_makes_the_form),
-        TEST(an_offer_makes_it_deflated),
+        TEST(the_format_parameter_chooses_the_form),
+        TEST(an_offer_of_deflate_chooses_a_deflated_form),
+        TEST(a_malformed_offer_is_a_bad_request),
         TEST(a_websocket_is_switched_to),
         TEST(only_bond_v1_is_echoed),
-        TEST(an_event_stream_begins_with_retry),
+        TEST(an_event_streams_first_block_begins_with_retry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
