@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-#include "../model/decode.h"
+#include "../../model/decode.h"
 
 #define ID ((struct eventid){ 1760000000000, 7 })
 
