@@ -1,10 +1,10 @@
-// One connection to one Redis: connect (TCP, unix socket, TLS), HELLO 3, AUTH,
-// SELECT, CLIENT SETNAME and TRACKING, then commands out and replies in, in order;
-// when it breaks, again, with jittered backoff, for ever.
+// One connection to one Redis: dialled (dial.h), secured if the URL says so (tls.h),
+// greeted (greeting.h); then commands out and replies in, in order; when it breaks,
+// again, with jittered backoff, for ever.
 //
-//   CLOSED ──backoff──▶ CONNECTING ──▶ (TLS) ──▶ GREETING ──▶ UP
-//     ▲                     │            │           │         │
-//     └─────────── an error, a hang-up, a timeout, a bad reply ┘
+//   CLOSED ──backoff──▶ DIALLING ──▶ (SECURING) ──▶ GREETING ──▶ UP
+//     ▲                    │             │             │          │
+//     └──────────── an error, a hang-up, a timeout, a bad reply ──┘
 //
 // A link belongs to the thread whose loop it was made on; its events come there.
 // Name resolution (getaddrinfo) blocks that thread: it has nothing better to do, unless
@@ -70,4 +70,4 @@ int64_t link_heard_ms(const struct link *l); // monotonic, when the last byte ca
 // While something is unanswered, a PING included: how long the oldest has waited,
 // at least 1. 0: nothing is.
 int64_t link_waiting_ms(const struct link *l);
-struct view link_server(const struct link *l); // "redis 7.0.15" or "" before the first UP
+struct view link_server(const struct link *l); // while UP: "redis 7.0.15"
