@@ -26,7 +26,8 @@ struct ask {
     struct list node;
     bool is_ping; // ours; else the owner's
     size_t count;
-    int64_t since_ms;
+    int64_t since_ms; // when they were queued or, while they leave, when the last bytes left
+    uint64_t ends_at; // bytes of this connection's output up to their end
 };
 
 struct link {
@@ -50,13 +51,16 @@ struct link {
     struct resp_scan scan;
     struct buffer output;
     size_t written;   // bytes of output that have left
+    uint64_t sent;    // all bytes that have left on this connection
     struct list asks; // oldest first
 
     // One deadline does for all: what it is for follows from the state.
     struct deadline alarm;
     struct deadline_queue alarms;
-    int64_t backoff_ms; // the last delay was drawn from at most this
-    int64_t heard_ms;
+    int64_t backoff_ms;  // the last delay was drawn from at most this
+    int64_t heard_ms;    // when the last byte came
+    int64_t answered_ms; // when the last byte of an answer came, be it whole or not
+    size_t unfinished;   // bytes of the answer that is not whole yet
 
     // An event handler may call link_cut, or link_flush and have it fail: the
     // connection then ends after the handler, for we are in the midst of its input.
@@ -79,17 +83,25 @@ static const struct ask *oldest_ask(const struct link *l)
     return list_empty(&l->asks) ? NULL : LIST_ITEM(l->asks.next, struct ask, node);
 }
 
-// When UP: until the oldest command has waited too long or, while none is
+// Since when the oldest command waits without any progress: neither have bytes of it left,
+// nor has a byte of an answer come. A long answer over a slow path thus takes its time,
+// while a server that says nothing is given up.
+static int64_t stuck_since_ms(const struct link *l)
+{
+    int64_t since = oldest_ask(l)->since_ms;
+    return since > l->answered_ms ? since : l->answered_ms;
+}
+
+// When UP: until the oldest command has been stuck for too long or, while none is
 // unanswered, until the line has been silent for so long that we ask.
 static int64_t patience_ms(const struct link *l)
 {
-    const struct ask *oldest = oldest_ask(l);
-    int64_t since = oldest ? oldest->since_ms : l->heard_ms;
-    int64_t allowed = oldest ? l->options.reply_timeout_ms : l->options.ping_ms;
-    return since + allowed - l->loop->now_ms;
+    int64_t due_ms = oldest_ask(l) ? stuck_since_ms(l) + l->options.reply_timeout_ms
+                                   : l->heard_ms + l->options.ping_ms;
+    return due_ms - l->loop->now_ms;
 }
 
-// Replies do not move the alarm, but the last one: it may go off early, and is then
+// Progress does not move the alarm, but the last reply: it may go off early, and is then
 // set anew.
 static void set_alarm_while_up(struct link *l)
 {
@@ -132,6 +144,7 @@ static void close_connection(struct link *l)
     empty_buffer(&l->input);
     empty_buffer(&l->output);
     l->written = 0;
+    l->sent = 0;
     l->scan = (struct resp_scan){ 0 };
     for (struct list *node; (node = list_pop(&l->asks));)
         free(LIST_ITEM(node, struct ask, node));
@@ -227,6 +240,19 @@ static ssize_t wire_io(struct link *l, bool writing, char *at, size_t len)
     return l->tls ? tls_io(l, writing, at, len) : plain_io(l, writing, at, len);
 }
 
+// Only bytes of the oldest command are progress: a server that hangs takes the bytes of
+// later ones for a long time, as far as its kernel has room.
+static void note_sent(struct link *l, size_t bytes)
+{
+    if (!list_empty(&l->asks)) {
+        struct ask *oldest = LIST_ITEM(l->asks.next, struct ask, node);
+        if (l->sent < oldest->ends_at)
+            oldest->since_ms = l->loop->now_ms;
+    }
+    l->written += bytes;
+    l->sent += bytes;
+}
+
 static void write_output(struct link *l)
 {
     while (l->written < l->output.len) {
@@ -235,7 +261,7 @@ static void write_output(struct link *l)
             return;
         if (n == 0)
             break;
-        l->written += (size_t)n;
+        note_sent(l, (size_t)n);
     }
     if (l->written == l->output.len) {
         empty_buffer(&l->output);
@@ -247,14 +273,18 @@ static void write_output(struct link *l)
 static void ask(struct link *l, bool is_ping, size_t argc, const struct view *argv)
 {
     resp_command(&l->output, argc, argv);
+    uint64_t ends_at = l->sent + (l->output.len - l->written);
 
     struct ask *last = list_empty(&l->asks) ? NULL : LIST_ITEM(l->asks.prev, struct ask, node);
     if (last && last->is_ping == is_ping && last->since_ms == l->loop->now_ms) {
         last->count++;
+        last->ends_at = ends_at;
         return;
     }
     struct ask *a = must_alloc(sizeof(*a));
-    *a = (struct ask){ .is_ping = is_ping, .count = 1, .since_ms = l->loop->now_ms };
+    *a = (struct ask){
+        .is_ping = is_ping, .count = 1, .since_ms = l->loop->now_ms, .ends_at = ends_at
+    };
     list_push(&l->asks, &a->node);
 }
 
@@ -312,6 +342,7 @@ static bool take_reply(struct link *l, struct view reply)
     if (node.type == RESP_PUSH) // before UP no key is followed, so none of ours
         return l->state != UP || hand_to_owner(l, l->events.push, reply);
 
+    l->answered_ms = l->loop->now_ms;
     if (l->state == GREETING)
         return take_greeting(l, reply);
     if (!take_ask(l, &is_ping)) {
@@ -321,6 +352,17 @@ static bool take_reply(struct link *l, struct view reply)
     return is_ping || hand_to_owner(l, l->events.reply, reply);
 }
 
+// What is left behind the last whole reply. Pushes answer nothing: a server that sends
+// them only is stuck all the same.
+static void note_unfinished(struct link *l, struct view rest)
+{
+    l->unfinished = rest.len;
+    if (rest.len && rest.at[0] != '>')
+        l->answered_ms = l->loop->now_ms;
+    if (rest.len > l->options.input_max)
+        fail(l, "a reply is longer than %zu bytes", l->options.input_max);
+}
+
 // Hands out each whole reply; what is left of the batch moves to the front once.
 static bool take_replies(struct link *l)
 {
@@ -328,6 +370,7 @@ static bool take_replies(struct link *l)
     enum resp_result result;
     struct view rest = buffer_view(&l->input);
 
+    l->unfinished = 0;
     while ((result = resp_scan(&l->scan, rest, &size)) == RESP_DONE) {
         l->scan = (struct resp_scan){ 0 };
         if (!take_reply(l, (struct view){ rest.at, size }))
@@ -337,8 +380,8 @@ static bool take_replies(struct link *l)
     }
     if (result == RESP_BAD)
         fail(l, "%s", l->state == UP ? "Redis sent what is not its protocol" : GREETING_NOT_REDIS);
-    else if (rest.len > l->options.input_max)
-        fail(l, "a reply is longer than %zu bytes", l->options.input_max);
+    else
+        note_unfinished(l, rest);
     if (l->state == CLOSED)
         return false;
 
@@ -437,6 +480,7 @@ static void dial_beside(struct link *l)
 static void dial(struct link *l)
 {
     l->state = DIALLING;
+    l->unfinished = 0;
     if (l->url->unix_socket)
         dialled(l, dial_unix(&l->dial, l->url->host));
     else if (l->options.beside)
@@ -612,11 +656,9 @@ int64_t link_heard_ms(const struct link *l)
     return l->heard_ms;
 }
 
-int64_t link_waiting_ms(const struct link *l)
+size_t link_unfinished_bytes(const struct link *l)
 {
-    const struct ask *oldest = oldest_ask(l);
-    int64_t ms = oldest ? l->loop->now_ms - oldest->since_ms : 0;
-    return oldest && ms < 1 ? 1 : ms;
+    return l->unfinished;
 }
 
 struct view link_server(const struct link *l)

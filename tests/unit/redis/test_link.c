@@ -1,0 +1,340 @@
+#include "redis/link.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+// ---- how the tests speak ----------------------------------------------------
+// A link to a unix socket whose other end the test holds. Time is the test's own:
+// `turn(ms)` lets so much of it pass, then hands out what the sockets have, then runs
+// the deadlines. What the owner of the link hears is kept.
+
+#define PATIENCE 1000 // reply_timeout_ms
+#define PING_AFTER 3000
+
+static struct loop loop;
+static struct redis_url url;
+static struct link *l;
+static char path[64];
+static int listener, peer;
+static int ups, downs, replies, pushes;
+static char down_why[320];
+static size_t unfinished; // in the last `down`
+
+static void came_up(void *ctx)
+{
+    (void)ctx;
+    ups++;
+}
+
+static void went_down(void *ctx, const char *why)
+{
+    (void)ctx;
+    downs++;
+    snprintf(down_why, sizeof(down_why), "%s", why);
+    unfinished = link_unfinished_bytes(l);
+}
+
+static void replied(void *ctx, struct view reply)
+{
+    (void)ctx;
+    (void)reply;
+    replies++;
+}
+
+static void pushed(void *ctx, struct view push)
+{
+    (void)ctx;
+    (void)push;
+    pushes++;
+}
+
+static void turn(int64_t ms)
+{
+    struct epoll_event events[8];
+    loop.now_ms += ms;
+    int n = epoll_wait(loop.epoll_fd, events, 8, 0);
+    for (int i = 0; i < n; i++) {
+        struct watch *w = events[i].data.ptr;
+        w->ready(w, events[i].events);
+    }
+    LIST_EACH (node, &loop.queues)
+        deadline_queue_run(LIST_ITEM(node, struct deadline_queue, of_loop), loop.now_ms);
+}
+
+// The other end takes what has come, `max` bytes at most.
+static size_t peer_takes(size_t max)
+{
+    static char bytes[64 * KIB];
+    size_t total = 0;
+    ssize_t n;
+    while (total < max) {
+        size_t want = max - total < sizeof(bytes) ? max - total : sizeof(bytes);
+        if ((n = recv(peer, bytes, want, MSG_DONTWAIT)) <= 0)
+            break;
+        total += (size_t)n;
+    }
+    return total;
+}
+
+static void peer_says(const char *bytes)
+{
+    assert_int_equal(send(peer, bytes, strlen(bytes), MSG_NOSIGNAL), strlen(bytes));
+}
+
+static void peer_answers_the_greeting(void)
+{
+    turn(0); // connected: HELLO
+    peer = accept(listener, NULL, NULL);
+    assert_true(peer >= 0);
+    assert_true(peer_takes(SIZE_MAX) > 0);
+    peer_says("%1\r\n+version\r\n+7.0.15\r\n");
+    turn(0); // PING
+    assert_true(peer_takes(SIZE_MAX) > 0);
+    peer_says("+PONG\r\n");
+    turn(0);
+    assert_true(link_is_up(l));
+}
+
+static int start(void **state)
+{
+    (void)state;
+    ups = downs = replies = pushes = 0;
+    down_why[0] = '\0';
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    snprintf(path, sizeof(path), "/tmp/bond-test-link-%d", (int)getpid());
+    strcpy(at.sun_path, path);
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(listener, 8), 0);
+
+    static const struct link_events events = {
+        .up = came_up, .down = went_down, .reply = replied, .push = pushed
+    };
+    const struct link_options options = {
+        .connect_timeout_ms = PATIENCE,
+        .reply_timeout_ms = PATIENCE,
+        .ping_ms = PING_AFTER,
+        .backoff_min_ms = 10,
+        .backoff_max_ms = 10,
+        .input_max = MIB,
+    };
+    const char *why = NULL;
+    url = (struct redis_url){ .unix_socket = true, .host = path };
+    assert_true(loop_init(&loop));
+    l = link_new(&loop, &url, &options, &events, NULL, &why);
+    assert_non_null(l);
+    link_start(l);
+    turn(1);
+    peer_answers_the_greeting();
+    assert_int_equal(ups, 1);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    link_free(l);
+    loop_done(&loop);
+    close(peer);
+    close(listener);
+    return unlink(path);
+}
+
+static void owner_asks(void)
+{
+    link_command(l, 1, (const struct view[]){ VIEW("TIME") });
+    link_flush(l);
+    turn(0);
+}
+
+static void is_cut(const char *why)
+{
+    assert_int_equal(downs, 1);
+    assert_string_equal(down_why, why);
+    assert_false(link_is_up(l));
+}
+
+#define SILENT "Redis has not answered for 1000 ms"
+
+// ---- an answer's time -------------------------------------------------------
+
+static void an_answer_may_take_long_while_it_flows(void **state)
+{
+    (void)state;
+    owner_asks();
+    peer_says("*2\r\n$3\r\none\r\n$20\r\n");
+    for (int i = 0; i < 20; i++) {
+        turn(PATIENCE - 1);
+        peer_says("x");
+        turn(0);
+    }
+    assert_int_equal(replies, 0);
+    assert_true(link_unfinished_bytes(l) > 20);
+    peer_says("\r\n");
+    turn(PATIENCE - 1);
+    assert_int_equal(replies, 1);
+    assert_int_equal(link_unfinished_bytes(l), 0);
+    assert_int_equal(downs, 0);
+}
+
+static void an_answer_that_ceases_to_flow_is_cut(void **state)
+{
+    (void)state;
+    owner_asks();
+    turn(PATIENCE / 2);
+    peer_says("$100\r\nabc");
+    turn(0);
+    turn(PATIENCE - 1);
+    assert_int_equal(downs, 0);
+    turn(1);
+    is_cut(SILENT);
+    assert_int_equal(unfinished, 9); // the owner learns that it was on its way
+}
+
+static void an_answer_that_does_not_begin_is_cut(void **state)
+{
+    (void)state;
+    owner_asks();
+    turn(PATIENCE - 1);
+    assert_int_equal(downs, 0);
+    turn(1);
+    is_cut(SILENT);
+    assert_int_equal(unfinished, 0);
+}
+
+static void each_answer_gives_the_next_one_time(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        owner_asks();
+    for (int i = 0; i < 5; i++) {
+        turn(PATIENCE - 1);
+        peer_says("+OK\r\n");
+        turn(0);
+    }
+    assert_int_equal(replies, 5);
+    assert_int_equal(downs, 0);
+}
+
+static void pushes_answer_nothing(void **state)
+{
+    (void)state;
+    owner_asks();
+    turn(PATIENCE / 2);
+    peer_says(">1\r\n+invalidate\r\n>1\r\n+inv");
+    turn(0);
+    turn(PATIENCE / 2);
+    assert_int_equal(pushes, 1);
+    is_cut(SILENT);
+}
+
+static void an_answer_that_is_too_long_is_cut_as_unfinished(void **state)
+{
+    (void)state;
+    static char bytes[64 * KIB];
+    memset(bytes, 'x', sizeof(bytes));
+    owner_asks();
+    peer_says("$2000000\r\n");
+    for (int i = 0; i < 17 && downs == 0; i++) {
+        send(peer, bytes, sizeof(bytes), MSG_NOSIGNAL);
+        turn(0);
+    }
+    is_cut("a reply is longer than 1048576 bytes");
+    assert_true(unfinished > MIB);
+}
+
+// ---- a command's time -------------------------------------------------------
+
+static void a_long_command_may_take_long_while_it_leaves(void **state)
+{
+    (void)state;
+    size_t len = 4 * MIB, taken = 0;
+    char *value = must_alloc(len);
+    memset(value, 'v', len);
+    link_command(l, 2, (const struct view[]){ VIEW("ECHO"), { value, len } });
+    link_flush(l);
+    while (taken < len) {
+        turn(PATIENCE - 1);
+        taken += peer_takes(256 * KIB);
+        turn(0); // what the socket has room for now
+        assert_int_equal(downs, 0);
+    }
+    turn(PATIENCE); // it has left: now the answer is due
+    is_cut(SILENT);
+    free(value);
+}
+
+static void a_server_that_hangs_is_cut_though_its_kernel_takes_commands(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5 && downs == 0; i++) {
+        owner_asks();
+        turn(PATIENCE / 4);
+    }
+    is_cut(SILENT);
+}
+
+// ---- silence ----------------------------------------------------------------
+
+static void after_silence_it_pings(void **state)
+{
+    (void)state;
+    turn(PING_AFTER - 1);
+    assert_int_equal(peer_takes(SIZE_MAX), 0);
+    turn(1);
+    assert_int_equal(peer_takes(SIZE_MAX), strlen("*1\r\n$4\r\nPING\r\n"));
+    peer_says("+PONG\r\n");
+    turn(PATIENCE - 1);
+    assert_int_equal(downs + replies, 0); // nobody else's business
+    turn(PING_AFTER);
+    turn(PATIENCE);
+    is_cut(SILENT);
+}
+
+static void after_a_cut_it_connects_again(void **state)
+{
+    (void)state;
+    owner_asks();
+    peer_says("$100\r\nabc");
+    turn(0);
+    peer_takes(SIZE_MAX); // or the hang-up were a reset
+    close(peer);
+    turn(0);
+    is_cut("Redis closed the connection");
+    assert_int_equal(unfinished, 9);
+    turn(10);
+    peer_answers_the_greeting();
+    assert_int_equal(ups, 2);
+    assert_int_equal(link_unfinished_bytes(l), 0);
+    owner_asks();
+    peer_says("+OK\r\n");
+    turn(0);
+    assert_int_equal(replies, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_answer_may_take_long_while_it_flows),
+        TEST(an_answer_that_ceases_to_flow_is_cut),
+        TEST(an_answer_that_does_not_begin_is_cut),
+        TEST(each_answer_gives_the_next_one_time),
+        TEST(pushes_answer_nothing),
+        TEST(an_answer_that_is_too_long_is_cut_as_unfinished),
+        TEST(a_long_command_may_take_long_while_it_leaves),
+        TEST(a_server_that_hangs_is_cut_though_its_kernel_takes_commands),
+        TEST(after_silence_it_pings),
+        TEST(after_a_cut_it_connects_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
