@@ -2,15 +2,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include "base/clock.h"
 
 static void close_socket(struct dial *d)
 {
@@ -21,8 +18,23 @@ static void close_socket(struct dial *d)
     d->fd = -1;
 }
 
+static void stop_resolving(struct dial *d)
+{
+    if (d->is_resolving)
+        loop_unwatch(d->options.loop, lookup_fd(d->lookup));
+    d->is_resolving = false;
+}
+
+static void drop_lookup(struct dial *d)
+{
+    if (d->lookup)
+        lookup_drop(d->lookup);
+    d->lookup = NULL;
+}
+
 void dial_stop(struct dial *d)
 {
+    stop_resolving(d);
     close_socket(d);
     if (d->addresses)
         freeaddrinfo(d->addresses);
@@ -51,9 +63,9 @@ static void set_tcp_options(int fd)
 }
 
 // False: errno says why. The time of one address begins here.
-static bool connect_to(struct dial *d, const struct sockaddr *to, socklen_t len, int64_t now_ms)
+static bool connect_to(struct dial *d, const struct sockaddr *to, socklen_t len)
 {
-    d->due_ms = now_ms + d->options.timeout_ms;
+    d->due_ms = d->options.loop->now_ms + d->options.timeout_ms;
     d->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (d->fd < 0)
         return false;
@@ -71,13 +83,11 @@ static enum dial_result cannot_connect(struct dial *d, int error)
     return fail(d, "cannot connect: %s", strerror(error));
 }
 
-// Name resolution may have blocked for long, so that the loop's time is stale: a
-// slow resolver must not eat the time that a connection is allowed.
 static enum dial_result try_address(struct dial *d)
 {
     int error = ETIMEDOUT;
     for (; d->address; d->address = d->address->ai_next) {
-        if (connect_to(d, d->address->ai_addr, d->address->ai_addrlen, clock_mono_ms()))
+        if (connect_to(d, d->address->ai_addr, d->address->ai_addrlen))
             return DIAL_MORE;
         error = errno;
         close_socket(d);
@@ -94,23 +104,55 @@ static enum dial_result try_next_address(struct dial *d, int error)
     return try_address(d);
 }
 
-enum dial_result dial_host(struct dial *d, const char *host, int port)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-    char service[8];
-    snprintf(service, sizeof(service), "%d", port);
+// ---- the host's name --------------------------------------------------------
 
-    int error = getaddrinfo(host, service, &hints, &d->addresses);
-    if (error)
-        return fail(d, "cannot resolve the host name: %s",
-                    error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+static enum dial_result resolved(struct dial *d)
+{
+    const char *why = lookup_take(d->lookup, &d->addresses);
+    stop_resolving(d);
+    drop_lookup(d);
+    if (why)
+        return fail(d, "cannot resolve the host name: %s", why);
     d->address = d->addresses;
     return try_address(d);
 }
 
+static enum dial_result resolve(struct dial *d, const char *host, int port)
+{
+    lookup_resolver *resolver = d->options.resolver ? d->options.resolver : getaddrinfo;
+    if (!d->lookup)
+        d->lookup = lookup_start(resolver, host, port);
+    if (!d->lookup || !loop_watch(d->options.loop, lookup_fd(d->lookup), d->options.watch, EPOLLIN))
+        return fail(d, "cannot resolve the host name: %s", strerror(errno));
+    d->is_resolving = true;
+    d->due_ms = d->options.loop->now_ms + d->options.timeout_ms;
+    return DIAL_MORE;
+}
+
+// Of a lookup that came too late for the last attempt, a good answer is taken: a resolver
+// that is slower than our patience must not keep us away for ever. A bad one is not.
+static bool late_answer(struct dial *d)
+{
+    if (!d->lookup || !lookup_ended(d->lookup))
+        return false;
+    bool is_good = lookup_take(d->lookup, &d->addresses) == NULL;
+    drop_lookup(d);
+    return is_good;
+}
+
+enum dial_result dial_host(struct dial *d, const char *host, int port)
+{
+    if (!lookup_numeric(host, port, &d->addresses) && !late_answer(d))
+        return resolve(d, host, port);
+    d->address = d->addresses;
+    return try_address(d);
+}
+
+// ---- the steps --------------------------------------------------------------
+
 enum dial_result dial_address(struct dial *d, const struct sockaddr *to, socklen_t len)
 {
-    if (connect_to(d, to, len, d->options.loop->now_ms))
+    if (connect_to(d, to, len))
         return DIAL_MORE;
     return cannot_connect(d, errno);
 }
@@ -128,6 +170,8 @@ enum dial_result dial_ready(struct dial *d, uint32_t events)
 {
     int error = 0;
     socklen_t len = sizeof(error);
+    if (d->is_resolving)
+        return lookup_ended(d->lookup) ? resolved(d) : DIAL_MORE;
     if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
         return DIAL_MORE;
     CHECK(getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0);
@@ -136,6 +180,9 @@ enum dial_result dial_ready(struct dial *d, uint32_t events)
 
 enum dial_result dial_late(struct dial *d)
 {
+    if (d->is_resolving)
+        return fail(d, "cannot resolve the host name: no answer in %" PRId64 " ms",
+                    d->options.timeout_ms);
     return try_next_address(d, ETIMEDOUT);
 }
 
@@ -150,4 +197,10 @@ int dial_take(struct dial *d)
 void dial_init(struct dial *d, const struct dial_options *options)
 {
     *d = (struct dial){ .options = *options, .fd = -1 };
+}
+
+void dial_done(struct dial *d)
+{
+    dial_stop(d);
+    drop_lookup(d);
 }

@@ -597,6 +597,7 @@ void link_free(struct link *l)
 {
     CHECK(!l->in_event);
     close_connection(l);
+    dial_done(&l->dial);
     deadline_cancel(&l->alarm);
     list_remove(&l->alarms.of_loop);
     buffer_free(&l->input);

@@ -7,8 +7,6 @@
 //     └──────────── an error, a hang-up, a timeout, a bad reply ──┘
 //
 // A link belongs to the thread whose loop it was made on; its events come there.
-// Name resolution (getaddrinfo) blocks that thread: it has nothing better to do, unless
-// another link is up (see `beside`).
 // The process must ignore SIGPIPE: OpenSSL writes to sockets that may be gone.
 #pragma once
 
@@ -19,7 +17,7 @@
 struct link;
 
 struct link_options {
-    int64_t connect_timeout_ms; // from connect() to UP, for each address of the host
+    int64_t connect_timeout_ms; // for the name; then from connect() to UP, for each address
     // The link is cut when the oldest unanswered command has been without progress for so
     // long: no byte of an answer came, and no byte of the command left. An answer may take
     // longer than this, as long as it flows.
