@@ -70,6 +70,16 @@ void tls_context_free(struct tls_context *context)
 
 // ---- one connection ---------------------------------------------------------
 
+// OpenSSL copies the name, but asks for one that it may write.
+static bool set_server_name(SSL *openssl, const char *host)
+{
+    char *name = strdup(host);
+    CHECK(name != NULL);
+    bool is_set = SSL_set_tlsext_host_name(openssl, name) == 1;
+    free(name);
+    return is_set;
+}
+
 // An address is compared as an address, and is no server name (RFC 6066 s. 3).
 static bool name_peer(SSL *openssl, const char *host, bool verify_host)
 {
@@ -78,7 +88,7 @@ static bool name_peer(SSL *openssl, const char *host, bool verify_host)
     bool is_address =
         inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 
-    if (!is_address && !SSL_set_tlsext_host_name(openssl, host))
+    if (!is_address && !set_server_name(openssl, host))
         return false;
     if (!verify_host)
         return true;
