@@ -15,6 +15,7 @@ struct tls {
     SSL *openssl;
     bool verify_cert;
     bool wants_write;
+    bool answers_plainly; // what came is no TLS
     const char *why;
 };
 
@@ -119,10 +120,13 @@ void tls_free(struct tls *t)
 }
 
 // Why OpenSSL failed, as a sentence without its file names and numbers.
-static const char *reason(const struct tls *t, int error)
+static const char *reason(struct tls *t, int error)
 {
     long verdict = SSL_get_verify_result(t->openssl);
     unsigned long code = ERR_peek_last_error();
+    t->answers_plainly = ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER;
+    if (t->answers_plainly) // the version is the first thing that is wrong with any text
+        return "the other end does not speak TLS";
     if (verdict != X509_V_OK && t->verify_cert)
         return X509_verify_cert_error_string(verdict);
     if (code && ERR_reason_error_string(code))
@@ -180,6 +184,11 @@ enum tls_result tls_write(struct tls *t, const char *at, size_t len, size_t *don
 bool tls_wants_write(const struct tls *t)
 {
     return t->wants_write;
+}
+
+bool tls_is_spoken(const struct tls *t)
+{
+    return !t->answers_plainly && BIO_number_read(SSL_get_rbio(t->openssl)) > 0;
 }
 
 const char *tls_why(const struct tls *t)

@@ -41,4 +41,7 @@ enum tls_result tls_read(struct tls *t, char *at, size_t len, size_t *done);
 enum tls_result tls_write(struct tls *t, const char *at, size_t len, size_t *done);
 
 bool tls_wants_write(const struct tls *t); // the last call waits until the socket takes bytes
-const char *tls_why(const struct tls *t);  // after TLS_FAILED, for people; no secret in it
+// While hands are shaken: the other end has said something, and in TLS. If it has not, this
+// may be a port without TLS.
+bool tls_is_spoken(const struct tls *t);
+const char *tls_why(const struct tls *t); // after TLS_FAILED, for people; no secret in it

@@ -57,6 +57,7 @@ struct link {
     // One deadline does for all: what it is for follows from the state.
     struct deadline alarm;
     struct deadline_queue alarms;
+    bool was_up;         // ever
     int64_t backoff_ms;  // the last delay was drawn from at most this
     int64_t heard_ms;    // when the last byte came
     int64_t answered_ms; // when the last byte of an answer came, be it whole or not
@@ -175,6 +176,19 @@ static void fail(struct link *l, const char *fmt, ...)
         end_connection(l);
 }
 
+// What is likely when the first words are not answered, or not in the same language. Not
+// of a server that has served us before: that one is restarting, behind a proxy maybe.
+static const char *scheme_hint(const struct link *l)
+{
+    if (l->was_up)
+        return "";
+    if (l->state == SECURING && !tls_is_spoken(l->tls))
+        return ": redis:// instead of rediss://?";
+    bool is_unanswered = l->state == GREETING && l->greeting.answered == 0 && l->input.len == 0;
+    return is_unanswered && !l->tls && !l->url->unix_socket ? ": rediss:// instead of redis://?"
+                                                            : "";
+}
+
 // Around each call of the owner's handlers but down, after which nothing is left
 // to be protected. False when the handler ended the connection.
 static void enter_event(struct link *l)
@@ -229,9 +243,9 @@ static ssize_t plain_io(struct link *l, bool writing, char *at, size_t len)
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;
     if (n == 0)
-        fail(l, "Redis closed the connection");
+        fail(l, "Redis closed the connection%s", scheme_hint(l));
     else
-        fail(l, "the connection broke: %s", strerror(errno));
+        fail(l, "the connection broke: %s%s", strerror(errno), scheme_hint(l));
     return -1;
 }
 
@@ -307,6 +321,7 @@ static bool take_ask(struct link *l, bool *is_ping)
 static bool come_up(struct link *l)
 {
     l->state = UP;
+    l->was_up = true;
     l->backoff_ms = 0;
     set_alarm_while_up(l);
     enter_event(l);
@@ -363,6 +378,15 @@ static void note_unfinished(struct link *l, struct view rest)
         fail(l, "a reply is longer than %zu bytes", l->options.input_max);
 }
 
+static const char *not_redis(const struct link *l, struct view bytes)
+{
+    if (l->state == UP)
+        return "Redis sent what is not its protocol";
+    bool is_tls_alert = bytes.at[0] == 0x15; // RFC 8446 s. 5.1: to what is no TLS
+    return is_tls_alert ? "the server speaks TLS: rediss:// instead of redis://?"
+                        : GREETING_NOT_REDIS;
+}
+
 // Hands out each whole reply; what is left of the batch moves to the front once.
 static bool take_replies(struct link *l)
 {
@@ -379,7 +403,7 @@ static bool take_replies(struct link *l)
         rest.at += size, rest.len -= size;
     }
     if (result == RESP_BAD)
-        fail(l, "%s", l->state == UP ? "Redis sent what is not its protocol" : GREETING_NOT_REDIS);
+        fail(l, "%s", not_redis(l, rest));
     else
         note_unfinished(l, rest);
     if (l->state == CLOSED)
@@ -432,7 +456,7 @@ static void shake_hands(struct link *l)
     case TLS_DONE: greet(l); return;
     case TLS_WAIT: update_interest(l); return;
     case TLS_CLOSED:
-    case TLS_FAILED: fail(l, "TLS: %s", tls_why(l->tls));
+    case TLS_FAILED: fail(l, "TLS: %s%s", tls_why(l->tls), scheme_hint(l));
     }
 }
 
@@ -529,7 +553,8 @@ static void link_alarm(struct deadline *d)
     case CLOSED: dial(l); return;
     case DIALLING: dialled(l, dial_late(&l->dial)); return;
     case SECURING:
-        fail(l, "TLS: not agreed in %" PRId64 " ms", l->options.connect_timeout_ms);
+        fail(l, "TLS: not agreed in %" PRId64 " ms%s", l->options.connect_timeout_ms,
+             scheme_hint(l));
         return;
     case GREETING:
         fail(l, "Redis has not answered the greeting in %" PRId64 " ms",

@@ -271,6 +271,26 @@ static void a_hang_up_in_the_handshake_is_a_failure(void **state)
     end(&t);
 }
 
+// A peer that speaks something else is told from one that fails in TLS.
+static void a_peer_without_tls(void **state)
+{
+    (void)state;
+    const struct tls_options options = { .verify_cert = true };
+    struct talk t = talk_with(&options, "redis.example", true, false);
+    assert_int_equal(tls_handshake(t.tls), TLS_WAIT);
+    assert_false(tls_is_spoken(t.tls)); // so far: it may be silent for ever
+    assert_int_equal(write(t.fds[1], "-ERR unknown command\r\n", 22), 22);
+    assert_int_equal(tls_handshake(t.tls), TLS_FAILED);
+    assert_string_equal(tls_why(t.tls), "the other end does not speak TLS");
+    assert_false(tls_is_spoken(t.tls));
+    end(&t);
+
+    t = talk("other.example");
+    assert_int_equal(shake(&t), TLS_FAILED);
+    assert_true(tls_is_spoken(t.tls));
+    end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +302,7 @@ int main(void)
         cmocka_unit_test(bytes_go_both_ways),
         cmocka_unit_test(a_write_that_waits_goes_on_where_it_was),
         cmocka_unit_test(a_goodbye_and_a_hang_up_without_one_are_a_close),
+        cmocka_unit_test(a_peer_without_tls),
         cmocka_unit_test(a_hang_up_in_the_handshake_is_a_failure),
     };
     return cmocka_run_group_tests(tests, make_peer, forget_peer);

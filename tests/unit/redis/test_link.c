@@ -320,6 +320,35 @@ static void after_a_cut_it_connects_again(void **state)
     assert_int_equal(replies, 1);
 }
 
+// ---- what is no Redis ---------------------------------------------------------
+
+static void comes_back_and_hears(const char *bytes)
+{
+    close(peer);
+    turn(0);
+    turn(10);
+    turn(0); // connected: HELLO
+    peer = accept(listener, NULL, NULL);
+    assert_true(peer >= 0);
+    peer_says(bytes);
+    downs = 0;
+    turn(0);
+}
+
+static void a_server_that_speaks_tls_is_told_by_its_alert(void **state)
+{
+    (void)state;
+    comes_back_and_hears("\x15\x03\x01");
+    is_cut("the server speaks TLS: rediss:// instead of redis://?");
+}
+
+static void a_server_that_speaks_something_else(void **state)
+{
+    (void)state;
+    comes_back_and_hears("SSH-2.0-OpenSSH_9.2\r\n");
+    is_cut("what answers there is no Redis");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -335,6 +364,8 @@ int main(void)
         TEST(a_server_that_hangs_is_cut_though_its_kernel_takes_commands),
         TEST(after_silence_it_pings),
         TEST(after_a_cut_it_connects_again),
+        TEST(a_server_that_speaks_tls_is_told_by_its_alert),
+        TEST(a_server_that_speaks_something_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
