@@ -105,7 +105,8 @@ async def stays_away(start, redis, url):
     broker = start.broker(url, ready=False)
     await until(lambda: "TLS:" in broker.log_text(), broker.log_text)
     assert broker.ready() == 503
-    assert redis.others() == []
+    # One may be there that is shaking hands: it is tried again and again.
+    assert [c["cmd"] for c in redis.others() if c["cmd"] != "NULL"] == []
 
 
 async def test_tls_is_refused_where_the_authority_is_unknown(start, certificates):
