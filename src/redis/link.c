@@ -11,6 +11,7 @@
 #include "base/tls.h"
 #include "redis/dial.h"
 #include "redis/greeting.h"
+#include "redis/unanswered.h"
 #include "wire/resp.h"
 
 #define INPUT_ROOM (16 * KIB)
@@ -19,16 +20,6 @@
 #define WHY_MAX 320
 
 enum state { CLOSED, DIALLING, SECURING, GREETING, UP };
-
-// Commands of one kind that were queued in the same millisecond and are
-// unanswered: a turn's thousand commands are one of these.
-struct ask {
-    struct list node;
-    bool is_ping; // ours; else the owner's
-    size_t count;
-    int64_t since_ms; // when they were queued or, while they leave, when the last bytes left
-    uint64_t ends_at; // bytes of this connection's output up to their end
-};
 
 struct link {
     struct loop *loop;
@@ -50,18 +41,16 @@ struct link {
     struct buffer input; // begins with the first reply that is not whole
     struct resp_scan scan;
     struct buffer output;
-    size_t written;   // bytes of output that have left
-    uint64_t sent;    // all bytes that have left on this connection
-    struct list asks; // oldest first
+    size_t written; // bytes of output that have left
+    struct unanswered unanswered;
 
     // One deadline does for all: what it is for follows from the state.
     struct deadline alarm;
     struct deadline_queue alarms;
-    bool was_up;         // ever
-    int64_t backoff_ms;  // the last delay was drawn from at most this
-    int64_t heard_ms;    // when the last byte came
-    int64_t answered_ms; // when the last byte of an answer came, be it whole or not
-    size_t unfinished;   // bytes of the answer that is not whole yet
+    bool was_up;        // ever
+    int64_t backoff_ms; // the last delay was drawn from at most this
+    int64_t heard_ms;   // when the last byte came
+    size_t unfinished;  // bytes of the answer that is not whole yet
 
     // An event handler may call link_cut, or link_flush and have it fail: the
     // connection then ends after the handler, for we are in the midst of its input.
@@ -79,26 +68,13 @@ static void set_alarm(struct link *l, int64_t after_ms)
     deadline_arm(&l->alarms, &l->alarm, l->loop->now_ms);
 }
 
-static const struct ask *oldest_ask(const struct link *l)
-{
-    return list_empty(&l->asks) ? NULL : LIST_ITEM(l->asks.next, struct ask, node);
-}
-
-// Since when the oldest command waits without any progress: neither have bytes of it left,
-// nor has a byte of an answer come. A long answer over a slow path thus takes its time,
-// while a server that says nothing is given up.
-static int64_t stuck_since_ms(const struct link *l)
-{
-    int64_t since = oldest_ask(l)->since_ms;
-    return since > l->answered_ms ? since : l->answered_ms;
-}
-
-// When UP: until the oldest command has been stuck for too long or, while none is
-// unanswered, until the line has been silent for so long that we ask.
+// When UP: until the oldest command has been without progress for too long or, while none
+// is unanswered, until the line has been silent for so long that we ask.
 static int64_t patience_ms(const struct link *l)
 {
-    int64_t due_ms = oldest_ask(l) ? stuck_since_ms(l) + l->options.reply_timeout_ms
-                                   : l->heard_ms + l->options.ping_ms;
+    int64_t due_ms = unanswered_any(&l->unanswered)
+                         ? unanswered_stuck_since_ms(&l->unanswered) + l->options.reply_timeout_ms
+                         : l->heard_ms + l->options.ping_ms;
     return due_ms - l->loop->now_ms;
 }
 
@@ -145,10 +121,8 @@ static void close_connection(struct link *l)
     empty_buffer(&l->input);
     empty_buffer(&l->output);
     l->written = 0;
-    l->sent = 0;
     l->scan = (struct resp_scan){ 0 };
-    for (struct list *node; (node = list_pop(&l->asks));)
-        free(LIST_ITEM(node, struct ask, node));
+    unanswered_clear(&l->unanswered);
     l->cut_due = false;
     l->state = CLOSED;
 }
@@ -254,19 +228,6 @@ static ssize_t wire_io(struct link *l, bool writing, char *at, size_t len)
     return l->tls ? tls_io(l, writing, at, len) : plain_io(l, writing, at, len);
 }
 
-// Only bytes of the oldest command are progress: a server that hangs takes the bytes of
-// later ones for a long time, as far as its kernel has room.
-static void note_sent(struct link *l, size_t bytes)
-{
-    if (!list_empty(&l->asks)) {
-        struct ask *oldest = LIST_ITEM(l->asks.next, struct ask, node);
-        if (l->sent < oldest->ends_at)
-            oldest->since_ms = l->loop->now_ms;
-    }
-    l->written += bytes;
-    l->sent += bytes;
-}
-
 static void write_output(struct link *l)
 {
     while (l->written < l->output.len) {
@@ -275,7 +236,8 @@ static void write_output(struct link *l)
             return;
         if (n == 0)
             break;
-        note_sent(l, (size_t)n);
+        l->written += (size_t)n;
+        unanswered_left(&l->unanswered, (size_t)n, l->loop->now_ms);
     }
     if (l->written == l->output.len) {
         empty_buffer(&l->output);
@@ -287,33 +249,7 @@ static void write_output(struct link *l)
 static void ask(struct link *l, bool is_ping, size_t argc, const struct view *argv)
 {
     resp_command(&l->output, argc, argv);
-    uint64_t ends_at = l->sent + (l->output.len - l->written);
-
-    struct ask *last = list_empty(&l->asks) ? NULL : LIST_ITEM(l->asks.prev, struct ask, node);
-    if (last && last->is_ping == is_ping && last->since_ms == l->loop->now_ms) {
-        last->count++;
-        last->ends_at = ends_at;
-        return;
-    }
-    struct ask *a = must_alloc(sizeof(*a));
-    *a = (struct ask){
-        .is_ping = is_ping, .count = 1, .since_ms = l->loop->now_ms, .ends_at = ends_at
-    };
-    list_push(&l->asks, &a->node);
-}
-
-// What does the next reply answer? False: nothing was asked.
-static bool take_ask(struct link *l, bool *is_ping)
-{
-    if (list_empty(&l->asks))
-        return false;
-    struct ask *oldest = LIST_ITEM(l->asks.next, struct ask, node);
-    *is_ping = oldest->is_ping;
-    if (--oldest->count == 0) {
-        list_remove(&oldest->node);
-        free(oldest);
-    }
-    return true;
+    unanswered_add(&l->unanswered, is_ping, l->output.len - l->written, l->loop->now_ms);
 }
 
 // ---- replies ----------------------------------------------------------------
@@ -357,10 +293,10 @@ static bool take_reply(struct link *l, struct view reply)
     if (node.type == RESP_PUSH) // before UP no key is followed, so none of ours
         return l->state != UP || hand_to_owner(l, l->events.push, reply);
 
-    l->answered_ms = l->loop->now_ms;
+    unanswered_heard(&l->unanswered, l->loop->now_ms);
     if (l->state == GREETING)
         return take_greeting(l, reply);
-    if (!take_ask(l, &is_ping)) {
+    if (!unanswered_take(&l->unanswered, &is_ping)) {
         fail(l, "Redis answered what nobody had asked");
         return false;
     }
@@ -373,7 +309,7 @@ static void note_unfinished(struct link *l, struct view rest)
 {
     l->unfinished = rest.len;
     if (rest.len && rest.at[0] != '>')
-        l->answered_ms = l->loop->now_ms;
+        unanswered_heard(&l->unanswered, l->loop->now_ms);
     if (rest.len > l->options.input_max)
         fail(l, "a reply is longer than %zu bytes", l->options.input_max);
 }
@@ -435,7 +371,7 @@ static void read_input(struct link *l)
             want *= 2;
     } while ((size_t)n == room || l->tls);
 
-    if (l->state == UP && !oldest_ask(l))
+    if (l->state == UP && !unanswered_any(&l->unanswered))
         set_alarm_while_up(l); // the next PING may be due before the alarm is
     if (l->state != CLOSED)
         update_interest(l);
@@ -534,7 +470,7 @@ static void link_ready(struct watch *w, uint32_t events)
 static void check_patience(struct link *l)
 {
     if (patience_ms(l) <= 0) {
-        if (oldest_ask(l)) {
+        if (unanswered_any(&l->unanswered)) {
             fail(l, "Redis has not answered for %" PRId64 " ms", l->options.reply_timeout_ms);
             return;
         }
@@ -611,7 +547,7 @@ struct link *link_new(struct loop *loop, const struct redis_url *url,
                                                .watch = &l->watch,
                                                .timeout_ms = options->connect_timeout_ms };
     dial_init(&l->dial, &dial_options);
-    list_init(&l->asks);
+    unanswered_init(&l->unanswered);
     deadline_init(&l->alarm);
     deadline_queue_init(&l->alarms, 1, link_alarm);
     loop_add_queue(loop, &l->alarms);
