@@ -181,6 +181,11 @@ enum tls_result tls_write(struct tls *t, const char *at, size_t len, size_t *don
     return outcome(t, SSL_write_ex(t->openssl, at, len, done));
 }
 
+bool tls_holds_bytes(const struct tls *t)
+{
+    return SSL_pending(t->openssl) > 0;
+}
+
 bool tls_wants_write(const struct tls *t)
 {
     return t->wants_write;

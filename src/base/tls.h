@@ -40,6 +40,7 @@ enum tls_result tls_read(struct tls *t, char *at, size_t len, size_t *done);
 // A write that had to wait may be tried again from another place in memory.
 enum tls_result tls_write(struct tls *t, const char *at, size_t len, size_t *done);
 
+bool tls_holds_bytes(const struct tls *t); // that came, and that no poll of the socket tells of
 bool tls_wants_write(const struct tls *t); // the last call waits until the socket takes bytes
 // While hands are shaken: the other end has said something, and in TLS. If it has not, this
 // may be a port without TLS.

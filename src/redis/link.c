@@ -16,6 +16,7 @@
 
 #define INPUT_ROOM (16 * KIB)
 #define INPUT_ROOM_MAX (256 * KIB) // of one read, while reads keep filling the room
+#define INPUT_PER_TURN (4 * MIB)   // then other work of the thread has its turn
 #define KEEP_MAX MIB               // an empty buffer that grew beyond this gives its memory back
 #define WHY_MAX 320
 
@@ -351,11 +352,19 @@ static bool take_replies(struct link *l)
     return true;
 }
 
-// OpenSSL may hold bytes that epoll knows nothing of, so TLS is read until it has
-// none. A plain socket that gave less than there was room for has no more now.
+// A plain socket that gave less than there was room for has no more now. TLS is read until
+// it has none: a record or two at a time, however much there is room for. When the turn has
+// had its share epoll tells of the rest in the next one, but for bytes that OpenSSL holds.
+static bool may_have_more(const struct link *l, bool is_room_filled, size_t taken)
+{
+    if (taken >= INPUT_PER_TURN)
+        return l->tls && tls_holds_bytes(l->tls);
+    return is_room_filled || l->tls;
+}
+
 static void read_input(struct link *l)
 {
-    size_t room, want = INPUT_ROOM;
+    size_t room, want = INPUT_ROOM, taken = 0;
     ssize_t n;
     do {
         buffer_reserve(&l->input, want);
@@ -364,12 +373,13 @@ static void read_input(struct link *l)
         if (n <= 0)
             break;
         l->input.len += (size_t)n;
+        taken += (size_t)n;
         l->heard_ms = l->loop->now_ms;
         if (!take_replies(l))
             return;
         if ((size_t)n == room && want < INPUT_ROOM_MAX)
             want *= 2;
-    } while ((size_t)n == room || l->tls);
+    } while (may_have_more(l, (size_t)n == room, taken));
 
     if (l->state == UP && !unanswered_any(&l->unanswered))
         set_alarm_while_up(l); // the next PING may be due before the alarm is

@@ -1,7 +1,10 @@
 #include "redis/link.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <openssl/ssl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -49,11 +52,15 @@ static void replied(void *ctx, struct view reply)
     replies++;
 }
 
+static void (*when_pushed)(void);
+
 static void pushed(void *ctx, struct view push)
 {
     (void)ctx;
     (void)push;
     pushes++;
+    if (when_pushed)
+        when_pushed();
 }
 
 static void turn(int64_t ms)
@@ -103,13 +110,12 @@ static void peer_answers_the_greeting(void)
     assert_true(link_is_up(l));
 }
 
-static int start(void **state)
+// The link's attempt to connect is under way.
+static void begin(void)
 {
-    (void)state;
     ups = downs = replies = pushes = 0;
     down_why[0] = '\0';
     struct sockaddr_un at = { .sun_family = AF_UNIX };
-    snprintf(path, sizeof(path), "/tmp/bond-test-link-%d", (int)getpid());
     strcpy(at.sun_path, path);
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
@@ -127,12 +133,20 @@ static int start(void **state)
         .input_max = MIB,
     };
     const char *why = NULL;
-    url = (struct redis_url){ .unix_socket = true, .host = path };
     assert_true(loop_init(&loop));
     l = link_new(&loop, &url, &options, &events, NULL, &why);
     assert_non_null(l);
     link_start(l);
     turn(1);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN); // as main does
+    snprintf(path, sizeof(path), "/tmp/bond-test-link-%d", (int)getpid());
+    url = (struct redis_url){ .unix_socket = true, .host = path };
+    begin();
     peer_answers_the_greeting();
     assert_int_equal(ups, 1);
     return 0;
@@ -349,6 +363,82 @@ static void a_server_that_speaks_something_else(void **state)
     is_cut("what answers there is no Redis");
 }
 
+// ---- a server that sends without end --------------------------------------------
+
+#define RECORD (16 * KIB)
+#define RECORDS_MAX 4096
+
+static SSL *peer_tls;
+static char push[RECORD + 1];
+
+static SSL_CTX *peer_context(void)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = X509_new();
+    X509_gmtime_adj(X509_getm_notBefore(cert), 0);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+    X509_set_pubkey(cert, key);
+    X509_sign(cert, key, EVP_sha256());
+    SSL_CTX_use_certificate(context, cert);
+    SSL_CTX_use_PrivateKey(context, key);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return context;
+}
+
+// While one is handed out, the next one comes.
+static void send_the_next(void)
+{
+    assert_true(pushes < RECORDS_MAX); // or it reads for ever
+    assert_int_equal(SSL_write(peer_tls, push, RECORD), RECORD);
+}
+
+static void shake_hands_and_greet(void)
+{
+    char bytes[512];
+    for (int i = 0; i < 10 && SSL_do_handshake(peer_tls) != 1; i++)
+        turn(0);
+    turn(0);
+    assert_true(SSL_read(peer_tls, bytes, sizeof(bytes)) > 0); // HELLO
+    assert_int_equal(SSL_write(peer_tls, "%0\r\n", 4), 4);
+    turn(0);
+    assert_true(SSL_read(peer_tls, bytes, sizeof(bytes)) > 0); // PING
+    assert_int_equal(SSL_write(peer_tls, "+PONG\r\n", 7), 7);
+    turn(0);
+    assert_true(link_is_up(l));
+}
+
+static void a_server_that_sends_without_end_ends_no_turn_late(void **state)
+{
+    (void)state;
+    stop(state);
+    url = (struct redis_url){ .unix_socket = true, .tls = true, .host = path };
+    begin();
+    peer = accept(listener, NULL, NULL);
+    assert_int_equal(fcntl(peer, F_SETFL, O_NONBLOCK), 0);
+    SSL_CTX *context = peer_context();
+    peer_tls = SSL_new(context);
+    SSL_set_fd(peer_tls, peer);
+    SSL_set_accept_state(peer_tls);
+    shake_hands_and_greet();
+
+    int header = snprintf(push, sizeof(push), ">1\r\n$%d\r\n", (int)(RECORD - 14));
+    assert_int_equal(header, 12);
+    memset(push + header, 'x', RECORD - 14);
+    memcpy(push + RECORD - 2, "\r\n", 2);
+    when_pushed = send_the_next;
+    send_the_next();
+    turn(0);
+    int first_turn = pushes;
+    assert_true(first_turn >= 16 && (size_t)first_turn * RECORD <= 5 * MIB);
+    turn(0); // nothing is forgotten
+    assert_true(pushes > first_turn);
+    when_pushed = NULL;
+    SSL_free(peer_tls);
+    SSL_CTX_free(context);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -366,6 +456,7 @@ int main(void)
         TEST(after_a_cut_it_connects_again),
         TEST(a_server_that_speaks_tls_is_told_by_its_alert),
         TEST(a_server_that_speaks_something_else),
+        TEST(a_server_that_sends_without_end_ends_no_turn_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
