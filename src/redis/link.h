@@ -1,14 +1,12 @@
-// One connection to one Redis: connect (TCP, unix socket, TLS), HELLO 3, AUTH,
-// SELECT, CLIENT SETNAME and TRACKING, then commands out and replies in, in order;
-// when it breaks, again, with jittered backoff, for ever.
+// One connection to one Redis: dialled (dial.h), secured if the URL says so (tls.h),
+// greeted (greeting.h); then commands out and replies in, in order; when it breaks,
+// again, with jittered backoff, for ever.
 //
-//   CLOSED ──backoff──▶ CONNECTING ──▶ (TLS) ──▶ GREETING ──▶ UP
-//     ▲                     │            │           │         │
-//     └─────────── an error, a hang-up, a timeout, a bad reply ┘
+//   CLOSED ──backoff──▶ DIALLING ──▶ (SECURING) ──▶ GREETING ──▶ UP
+//     ▲                    │             │             │          │
+//     └──────────── an error, a hang-up, a timeout, a bad reply ──┘
 //
 // A link belongs to the thread whose loop it was made on; its events come there.
-// Name resolution (getaddrinfo) blocks that thread: it has nothing better to do, unless
-// another link is up (see `beside`).
 // The process must ignore SIGPIPE: OpenSSL writes to sockets that may be gone.
 #pragma once
 
@@ -19,9 +17,12 @@
 struct link;
 
 struct link_options {
-    int64_t connect_timeout_ms; // from connect() to UP, for each address of the host
-    int64_t reply_timeout_ms;   // for the oldest unanswered command; then the link is cut
-    int64_t ping_ms;            // a PING after so long without a byte from Redis
+    int64_t connect_timeout_ms; // for the name; then from connect() to UP, for each address
+    // The link is cut when the oldest unanswered command has been without progress for so
+    // long: no byte of an answer came, and no byte of the command left. An answer may take
+    // longer than this, as long as it flows.
+    int64_t reply_timeout_ms;
+    int64_t ping_ms; // a PING after so long without a byte from Redis
     int64_t backoff_min_ms, backoff_max_ms;
     size_t input_max; // bytes of one reply; a longer one cuts the link
     bool tracking;    // ask for CLIENT TRACKING ON; refusal is no error, see link_tracks
@@ -67,7 +68,8 @@ void link_cut(struct link *l, const char *why);
 bool link_is_up(const struct link *l);
 bool link_tracks(const struct link *l);      // CLIENT TRACKING was granted (on this connection)
 int64_t link_heard_ms(const struct link *l); // monotonic, when the last byte came; 0: never
-// While something is unanswered, a PING included: how long the oldest has waited,
-// at least 1. 0: nothing is.
-int64_t link_waiting_ms(const struct link *l);
-struct view link_server(const struct link *l); // "redis 7.0.15" or "" before the first UP
+// How many bytes there are of an answer that is not whole. In `down`, and until it connects
+// again: how many there were. If some were, the answer was too long for the patience that
+// we have or for the connection's life: the owner may ask for less.
+size_t link_unfinished_bytes(const struct link *l);
+struct view link_server(const struct link *l); // while UP: "redis 7.0.15"

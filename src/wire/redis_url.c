@@ -1,6 +1,7 @@
 #include "wire/redis_url.h"
 
 #define DEFAULT_PORT 6379
+#define DB_UNKNOWN (-1)
 #define DB_MAX 1000000 // more than any server has; SELECT answers for the rest
 
 static struct view skip(struct view v, size_t len)
@@ -191,8 +192,9 @@ static const char *parse_authority(struct redis_url *url, struct view text)
     return parse_port(url, skip(text, text.len ? 1 : 0));
 }
 
-// redis-py takes a path that is no number for database 0.
-static void parse_db_path(struct redis_url *url, struct view path)
+// What the path is but for slashes at both ends; nothing is database 0. It may be a piece
+// of a password that was not escaped: it may not be quoted.
+static const char *parse_db_path(struct redis_url *url, struct view path)
 {
     char *owned = unquote(path);
     struct view text = view_of(owned);
@@ -200,8 +202,11 @@ static void parse_db_path(struct redis_url *url, struct view path)
         text = skip(text, 1);
     while (text.len && text.at[text.len - 1] == '/')
         text.len--;
-    parse_db(text, &url->db);
+    bool is_wrong = text.len && !parse_db(text, &url->db);
     free(owned);
+    return is_wrong ? "the database is not a number, as in redis://host:6379/0 (a '/' in a "
+                      "password must be percent-encoded)"
+                    : NULL;
 }
 
 // unix://[user:password@]/path: a host there means nothing.
@@ -226,8 +231,9 @@ static const char *parse_scheme(struct redis_url *url, struct view *rest)
     return NULL;
 }
 
-// The query comes before the rest, because redis-py lets user and password before
-// the '@' win over those in the query, but a db in the query over one in the path.
+// As redis-py has it, user and password before the '@' win over those in the query, but a
+// db in the query wins over the path, which then means nothing. The path comes last: if a
+// password was not escaped, the port is often wrong too, and its sentence says more.
 static const char *parse(struct redis_url *url, struct view text)
 {
     const char *wrong = parse_scheme(url, &text);
@@ -237,17 +243,23 @@ static const char *parse(struct redis_url *url, struct view text)
     struct view path = take_until(&query, "?");
     struct view authority = take_until(&path, "/");
 
-    if (!url->unix_socket)
-        parse_db_path(url, path);
     wrong = parse_query(url, skip(query, query.len ? 1 : 0));
     if (wrong)
         return wrong;
-    return url->unix_socket ? parse_socket(url, authority, path) : parse_authority(url, authority);
+    bool is_db_known = url->db != DB_UNKNOWN;
+    if (!is_db_known)
+        url->db = 0;
+    if (url->unix_socket)
+        return parse_socket(url, authority, path);
+    wrong = parse_authority(url, authority);
+    return wrong || is_db_known ? wrong : parse_db_path(url, path);
 }
 
 const char *redis_url_parse(struct view text, struct redis_url *out)
 {
-    struct redis_url url = { .port = DEFAULT_PORT, .verify_cert = true, .verify_host = true };
+    struct redis_url url = {
+        .port = DEFAULT_PORT, .db = DB_UNKNOWN, .verify_cert = true, .verify_host = true
+    };
     text = view_trim(text);
     if (text.len && memchr(text.at, '\0', text.len))
         return "it holds a NUL character";

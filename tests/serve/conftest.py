@@ -33,8 +33,8 @@ class Start:
         """One that owns its port but does not run yet."""
         return self._keep(Redis(**options))
 
-    def proxy(self, redis):
-        return self._keep(Proxy(redis.port))
+    def proxy(self, redis, **options):
+        return self._keep(Proxy(redis.port, **options))
 
     def broker(self, redis, ready=True, **settings):
         return self._keep(Broker(redis, **settings)).start(ready)

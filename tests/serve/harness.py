@@ -343,10 +343,12 @@ class Certificates:
 
 class Proxy:
     """A TCP proxy before Redis, as a service address in a cluster: switch() moves it to
-    another server and cuts what is open; freeze() keeps connections and moves no byte."""
+    another server and cuts what is open; freeze() keeps connections and moves no byte.
+    rate: bytes per second that Redis's answers trickle with, each connection's."""
 
-    def __init__(self, target):
+    def __init__(self, target, rate=None):
         self.target = target
+        self.rate = rate
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.flowing = threading.Event()
@@ -372,14 +374,17 @@ class Proxy:
                 near.close()
                 continue
             self.pairs.append((near, far))
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            for source, sink, rate in ((near, far, None), (far, near, self.rate)):
+                threading.Thread(target=self._pump, args=(source, sink, rate), daemon=True).start()
 
-    def _pump(self, source, sink):
+    def _pump(self, source, sink, rate):
+        at_once = max(1, rate // 50) if rate else 65536
         try:
-            while data := source.recv(65536):
+            while data := source.recv(at_once):
                 self.flowing.wait()
                 sink.sendall(data)
+                if rate:
+                    time.sleep(len(data) / rate)
         except OSError:
             pass
         for s in (source, sink):

@@ -145,7 +145,9 @@ static void databases(void **state)
     assert_says("redis://host/", "redis://host:6379/0");
     assert_says("redis://host?db=3", "redis://host:6379/3");
     assert_says("redis://host/1?db=3", "redis://host:6379/3");
-    assert_says("redis://host/name", "redis://host:6379/0"); // redis-py's leniency
+    assert_says("redis://host//", "redis://host:6379/0");
+    assert_says("redis://host/%31", "redis://host:6379/1");
+    assert_says("redis://host/name?db=3", "redis://host:6379/3"); // the path means nothing then
 }
 
 static void unix_sockets(void **state)
@@ -214,6 +216,22 @@ static void wrong_ports(void **state)
     assert_refused("redis://::1:6379", "port");
 }
 
+// redis-py takes database 0, where nobody would know why no event comes.
+static void databases_that_are_no_number(void **state)
+{
+    (void)state;
+    static const char why[] = "the database is not a number, as in redis://host:6379/0";
+    assert_refused("redis://host:6379/stream", why);
+    assert_refused("redis://bob:pw@host/name", why);
+    assert_refused("rediss://host/0x1", why);
+    assert_refused("redis://host/-1", why);
+    assert_refused("redis://host/1/2", why);
+    assert_refused("redis://host/01", why);
+    assert_refused("redis://host/1 ?x=y", why);
+    assert_refused("redis://host/99999999999999999999", why);
+    assert_refused("redis://host/name?db=", why);
+}
+
 static void wrong_parts(void **state)
 {
     (void)state;
@@ -239,6 +257,8 @@ static void no_sentence_quotes_the_password(void **state)
     assert_refused("redis://bob:" SECRET "@host:x", "port");
     assert_refused("http://bob:" SECRET "@host", "begins");
     assert_refused("redis://host?password=" SECRET "&db=x", "db");
+    assert_refused("redis://:6379/" SECRET "@host:6379", "percent-encoded");
+    assert_refused("redis://host/" SECRET, "database");
     assert_refused("unix://bob:" SECRET "@", "path");
 }
 
@@ -267,6 +287,7 @@ int main(void)
         cmocka_unit_test(other_parameters_are_redis_pys_own),
         cmocka_unit_test(other_schemes),
         cmocka_unit_test(wrong_ports),
+        cmocka_unit_test(databases_that_are_no_number),
         cmocka_unit_test(wrong_parts),
         cmocka_unit_test(no_sentence_quotes_the_password),
         cmocka_unit_test(a_nul_ends_no_url),
