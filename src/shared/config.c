@@ -80,7 +80,7 @@ static const struct setting settings[] = {
     { "BOND_STALE_MS", INTEGER, FIELD(stale_ms), "1500", 100, 3600000,
       "milliseconds without a word from Redis after which it counts as unreadable (/ready says 503)" },
     { "BOND_REDIS_TIMEOUT_MS", INTEGER, FIELD(redis_timeout_ms), "5000", 100, 3600000,
-      "milliseconds without an answer after which a connection to Redis is given up" },
+      "milliseconds in which no byte of an answer comes, after which a connection to Redis is given up" },
     { "BOND_REDIS_CONNECTIONS", INTEGER, FIELD(redis_connections), "2", 1, 2,
       "connections to Redis; the second waits for the few streams that change now, so that events come sooner" },
     { "BOND_SWEEP_SECONDS", INTEGER, FIELD(sweep_seconds), "60", 1, DAY_S,
