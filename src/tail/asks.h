@@ -1,0 +1,15 @@
+// What is asked of a source over its link: reads of streams, the time, who it is. Each ask
+// waits in a queue for its answer (answers.h); Redis answers in order.
+//
+// A read of a stream is one XRANGE, or, where it must be known what the stream lacks, a
+// *check*: XINFO STREAM and XRANGE in one MULTI, of which only EXEC's answer counts.
+#pragma once
+
+#include "tail/source.h"
+
+bool asks_may_read(const struct source *s); // now; not: while the link is down, say
+// Sends reads of dirty feeds, as many as may be in flight.
+void asks_read_dirty(struct source *s);
+void asks_time(struct source *s);
+void asks_server(struct source *s);     // who it is, if the hotline needs to know
+struct ask asks_take(struct source *s); // the oldest, which is answered now

@@ -1,0 +1,81 @@
+// A source is one Redis server: the link and the hotline to it, what was asked there and
+// is unanswered, the feeds that are read there, and what is known of the server.
+//
+//   source ─┬─ link      all that is asked, and what changed (CLIENT TRACKING)
+//           ├─ hotline   waits for the few streams that change now (hot.h)
+//           ├─ feeds     the streams that are read here; each finds its source by its `all`
+//           ├─ asks      what is unanswered on the link (asks.h)
+//           └─ clock     what Redis says that the time is
+//
+// There is one of them now; nothing here knows that. It belongs to the tail's thread.
+#pragma once
+
+#include "redis/hotline.h"
+#include "redis/link.h"
+#include "tail/feed.h"
+
+struct following;
+
+// What is unanswered on the link, in the order in which it was sent.
+enum ask_kind { ASK_NOTHING, ASK_OLDER, ASK_RANGE, ASK_CHECK, ASK_TIME, ASK_SERVER };
+struct ask {
+    enum ask_kind kind;
+    struct feed *feed;
+};
+
+// A stream that is waited for on the hotline.
+struct hot {
+    struct feed *feed; // NULL: dropped meanwhile
+    struct feed_read read;
+};
+
+struct source {
+    const struct config *config;
+    struct pulse *pulse;
+    struct stats *stats;
+    struct loop *loop;
+    struct following *following; // which finds a feed by its id
+
+    struct link *link;
+    struct feeds feeds;
+    size_t server_id_len; // of the link's server; 0: not known
+    char server_id[SERVER_ID_MAX];
+
+    struct hotline *hotline; // NULL: BOND_REDIS_CONNECTIONS=1
+    struct hot hot[HOTLINE_WAITS_MAX];
+    size_t hot_count;
+    bool busy; // too much changed in the last second
+
+    struct ask *asks; // a circle of ask_cap, from ask_head on
+    size_t ask_head, ask_len, ask_cap, reads_in_flight;
+    int64_t time_asked_ms; // wall clock, when TIME was sent
+    bool clock_known;      // TIME was answered: we know where the window begins
+    bool troubled;         // Redis answers, but not with data (LOADING, BUSY, …)
+    bool key_refused;      // one of a transaction's commands: for its key, not for what it is
+
+    struct deadline_queue polls, retries, rechecks;
+    struct deadline poll, retry;
+    struct say_limit read_failed, down;
+    char down_why[256]; // as it was last said; empty when the link has been up since
+};
+
+// The owner has set the first part and feeds.config to feeds.stats; the link and the
+// hotline are its to make, and source_done frees them. No feed is left then.
+void source_init(struct source *s);
+void source_done(struct source *s);
+
+static inline struct source *source_of(const struct feed *f)
+{
+    return CONTAINER_OF(f->all, struct source, feeds);
+}
+
+void source_add_queue(struct source *s, struct deadline_queue *q, int64_t after_ms,
+                      void (*due)(struct deadline *));
+
+void source_mark_all_dirty(struct source *s);
+// Marks up to `count` feeds dirty, those that have waited longest first.
+void source_sweep(struct source *s, size_t count);
+// If an answer made no sense, the connection is given up.
+void source_cut_for_nonsense(struct source *s);
+// Once a turn: says to all threads until when Redis counts as readable.
+void source_take_pulse(struct source *s);
