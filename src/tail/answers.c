@@ -79,6 +79,7 @@ static void answer_range(struct feed *f, struct view reply)
     }
     source_of(f)->troubled = false;
     feed_take_range(f, &r, &node);
+    asks_learn_size(source_of(f), f->paging.entry_bytes);
 }
 
 static void answer_check(struct feed *f, struct view reply)
@@ -124,6 +125,7 @@ static void answer_check(struct feed *f, struct view reply)
     }
     s->troubled = false;
     feed_take_check(f, &r, &info, &node);
+    asks_learn_size(s, f->paging.entry_bytes);
 }
 
 static void answer_older(struct feed *f, struct view reply)
@@ -150,10 +152,9 @@ static void answer_time(struct source *s, struct view reply)
     atomic_store(&s->pulse->skew_ms, (int64_t)(sec * 1000 + us / 1000) - middle_ms);
 }
 
-static void answer_read(struct source *s, struct ask a, struct view reply)
+static void answer_read(struct ask a, struct view reply)
 {
     a.feed->asked = false;
-    s->reads_in_flight--;
     if (a.feed->dead)
         following_drop(a.feed);
     else if (a.kind == ASK_RANGE)
@@ -174,12 +175,14 @@ void answers_take(struct source *s, struct view reply)
             answer_older(a.feed, reply);
         break;
     case ASK_RANGE:
-    case ASK_CHECK: answer_read(s, a, reply); break;
+    case ASK_CHECK: answer_read(a, reply); break;
     }
     source_cut_for_nonsense(s);
 }
 
-// Feeds that were dropped meanwhile go now.
+// Feeds that were dropped meanwhile go now. The others ask for less: what broke the
+// connection may have been that too much was asked (our patience ended, or Redis's or a
+// proxy's limit of what it keeps for one client).
 void answers_lost(struct source *s)
 {
     while (s->ask_len > 0) {
@@ -187,10 +190,10 @@ void answers_lost(struct source *s)
         if (a.feed == NULL || a.kind == ASK_OLDER)
             continue;
         a.feed->asked = false;
+        paging_ask_less(&a.feed->paging);
         if (a.feed->dead)
             following_drop(a.feed);
     }
-    s->reads_in_flight = 0;
 }
 
 // ---- pushes -----------------------------------------------------------------------

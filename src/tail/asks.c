@@ -2,7 +2,12 @@
 
 #include "base/clock.h"
 
-#define READS_IN_FLIGHT 64 // with FEED_PAGE_BYTES it bounds the memory of the replies
+// What is under way at once. The bytes are what the reads are expected to bring, going by
+// what was read of the same stream before; a stream of which nothing is known counts
+// as one with entries like those that were read last, of whatever stream.
+#define READS_IN_FLIGHT_MAX 64
+#define BYTES_IN_FLIGHT_MAX (4 * MIB) // but one read may always be under way
+#define USUAL_ENTRY_BYTES_MIN (8 * KIB)
 
 static void ask(struct source *s, enum ask_kind kind, struct feed *f)
 {
@@ -16,7 +21,12 @@ static void ask(struct source *s, enum ask_kind kind, struct feed *f)
         s->ask_cap = cap;
         s->ask_head = 0;
     }
-    s->asks[(s->ask_head + s->ask_len++) % s->ask_cap] = (struct ask){ kind, f };
+    s->asks[(s->ask_head + s->ask_len++) % s->ask_cap] = (struct ask){ .kind = kind, .feed = f };
+}
+
+static struct ask *newest_ask(struct source *s)
+{
+    return &s->asks[(s->ask_head + s->ask_len - 1) % s->ask_cap];
 }
 
 struct ask asks_take(struct source *s)
@@ -25,6 +35,9 @@ struct ask asks_take(struct source *s)
     struct ask a = s->asks[s->ask_head];
     s->ask_head = (s->ask_head + 1) % s->ask_cap;
     s->ask_len--;
+    if (a.kind == ASK_RANGE || a.kind == ASK_CHECK)
+        s->reads_in_flight--;
+    s->bytes_in_flight -= a.bytes;
     return a;
 }
 
@@ -53,19 +66,45 @@ static void send_older(struct feed *f, struct eventid window, enum ask_kind kind
     command(source_of(f), ARRAY_LEN(argv), argv, kind, f);
 }
 
+void asks_learn_size(struct source *s, size_t entry_bytes)
+{
+    size_t faded = s->usual_entry_bytes - s->usual_entry_bytes / 8;
+    size_t usual = entry_bytes > faded ? entry_bytes : faded; // up at once, down slowly
+    s->usual_entry_bytes = usual > USUAL_ENTRY_BYTES_MIN ? usual : USUAL_ENTRY_BYTES_MIN;
+}
+
+void asks_init(struct source *s)
+{
+    asks_learn_size(s, 0);
+}
+
+// XINFO STREAM shows the first entry and the last.
+static bool is_check(const struct feed *f)
+{
+    // Without an event that must come back, only the count tells of what was trimmed.
+    return !f->all->cannot_check && (f->check || !f->placed || eventid_is_none(f->ring.last));
+}
+
+static size_t expected_bytes(const struct feed *f)
+{
+    size_t known = f->paging.entry_bytes, usual = source_of(f)->usual_entry_bytes;
+    size_t entries = f->paging.expected + (is_check(f) ? 2 : 0) + (f->placed ? 0 : 1);
+    return entries * (known ? known : usual);
+}
+
 static void send_read(struct feed *f)
 {
     struct source *s = source_of(f);
     int64_t from_ms = feeds_redis_now_ms(&s->feeds) - s->config->ring_seconds * MS_PER_S;
     struct eventid window = { .ms = (uint64_t)from_ms };
-    f->read = (struct feed_read){ .from = f->placed ? f->ring.last : window, .page = f->page };
+    f->read =
+        (struct feed_read){ .from = f->placed ? f->ring.last : window, .page = f->paging.page };
     f->asked_epoch = pulse_epoch(s->pulse);
 
+    size_t bytes = expected_bytes(f);
     if (s->feeds.cannot_check)
         f->check = false;
-    // Without an event that must come back, only the count tells of what was trimmed.
-    bool check = f->check || !f->placed || eventid_is_none(f->ring.last);
-    if (check && !s->feeds.cannot_check) { // one snapshot: nothing comes between
+    if (is_check(f)) { // one snapshot: nothing comes between
         const struct view info[] = { VIEW("XINFO"), VIEW("STREAM"), feed_key(f) };
         command(s, 1, &VIEW("MULTI"), ASK_NOTHING, NULL);
         command(s, ARRAY_LEN(info), info, ASK_NOTHING, NULL);
@@ -81,6 +120,8 @@ static void send_read(struct feed *f)
         stats_add(&s->stats->redis_reads, 1);
     }
     f->asked = true;
+    newest_ask(s)->bytes = bytes;
+    s->bytes_in_flight += bytes;
     s->reads_in_flight++;
     ring_refresh_sent(&f->ring);
 }
@@ -90,18 +131,26 @@ bool asks_may_read(const struct source *s)
     return link_is_up(s->link) && s->clock_known && !deadline_armed(&s->retry);
 }
 
-// Dirty feeds are read as far as the pipeline has room; the rest stay dirty. A
-// feed whose read is unanswered stays dirty too, and is read again after it.
+static bool has_room_for(const struct source *s, const struct feed *f)
+{
+    return s->reads_in_flight == 0 ||
+           (s->reads_in_flight < READS_IN_FLIGHT_MAX &&
+            s->bytes_in_flight + expected_bytes(f) <= BYTES_IN_FLIGHT_MAX);
+}
+
+// Dirty feeds are read as far as there is room; the rest stay dirty, in their order, so
+// that a large one has its turn too. A feed whose read is unanswered stays dirty, and is
+// read again after it.
 void asks_read_dirty(struct source *s)
 {
     if (!asks_may_read(s))
         return;
     LIST_EACH (node, &s->feeds.dirty) {
-        if (s->reads_in_flight >= READS_IN_FLIGHT)
-            break;
         struct feed *f = LIST_ITEM(node, struct feed, in_dirty);
         if (f->asked)
             continue;
+        if (!has_room_for(s, f))
+            break;
         list_remove(&f->in_dirty);
         send_read(f);
     }

@@ -7,9 +7,13 @@
 
 #include "tail/source.h"
 
+void asks_init(struct source *s);
 bool asks_may_read(const struct source *s); // now; not: while the link is down, say
 // Sends reads of dirty feeds, as many as may be in flight.
 void asks_read_dirty(struct source *s);
+// A read was answered: what its stream's entries are like is a guess about those of streams
+// that have not been read yet.
+void asks_learn_size(struct source *s, size_t entry_bytes);
 void asks_time(struct source *s);
 void asks_server(struct source *s);     // who it is, if the hotline needs to know
 struct ask asks_take(struct source *s); // the oldest, which is answered now

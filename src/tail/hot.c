@@ -2,8 +2,8 @@
 
 #include "tail/asks.h"
 
-#define HOT_READS_MAX 300  // changes a second; above it, reading what has piled up is cheaper
-#define HOT_PAGE_MIN 64    // entries of 16 KiB at most, going by FEED_PAGE_BYTES
+#define HOT_READS_MAX 300 // changes a second; above it, reading what has piled up is cheaper
+#define HOT_ENTRY_BYTES_MAX (16 * KIB)
 #define HOT_RECHECK_MS 100 // a hot stream that Redis says has changed is read here too
 
 // Redis may have told the link of a change that the hotline was to bring; from now on
@@ -31,7 +31,7 @@ static bool may_be_hot(const struct feed *f)
     bool at_end = f->placed && f->ring.ready && !f->unsure && !f->check && !f->asked &&
                   list_empty(&f->in_dirty);
     return at_end && !eventid_is_none(f->ring.last) && eventid_is_none(f->sift) &&
-           !deadline_armed(&f->linger) && f->page >= HOT_PAGE_MIN;
+           !deadline_armed(&f->linger) && f->paging.entry_bytes <= HOT_ENTRY_BYTES_MAX;
 }
 
 static void choose_hot(struct source *s)
@@ -51,7 +51,8 @@ static void choose_hot(struct source *s)
         if (!may_be_hot(f))
             continue;
         f->hot = true;
-        s->hot[s->hot_count++] = (struct hot){ f, { .from = f->ring.last, .page = f->page } };
+        s->hot[s->hot_count++] =
+            (struct hot){ f, { .from = f->ring.last, .page = f->paging.page } };
     }
     for (size_t i = 0; i < was_count; i++)
         if (was[i] && !was[i]->hot)

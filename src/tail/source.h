@@ -21,6 +21,7 @@ enum ask_kind { ASK_NOTHING, ASK_OLDER, ASK_RANGE, ASK_CHECK, ASK_TIME, ASK_SERV
 struct ask {
     enum ask_kind kind;
     struct feed *feed;
+    size_t bytes; // of a read: what its answer is expected to bring
 };
 
 // A stream that is waited for on the hotline.
@@ -47,11 +48,13 @@ struct source {
     bool busy; // too much changed in the last second
 
     struct ask *asks; // a circle of ask_cap, from ask_head on
-    size_t ask_head, ask_len, ask_cap, reads_in_flight;
-    int64_t time_asked_ms; // wall clock, when TIME was sent
-    bool clock_known;      // TIME was answered: we know where the window begins
-    bool troubled;         // Redis answers, but not with data (LOADING, BUSY, …)
-    bool key_refused;      // one of a transaction's commands: for its key, not for what it is
+    size_t ask_head, ask_len, ask_cap;
+    size_t reads_in_flight, bytes_in_flight; // bytes: as expected when they were sent
+    size_t usual_entry_bytes; // of what was read lately: what a stream is taken for that was not
+    int64_t time_asked_ms;    // wall clock, when TIME was sent
+    bool clock_known;         // TIME was answered: we know where the window begins
+    bool troubled;            // Redis answers, but not with data (LOADING, BUSY, …)
+    bool key_refused;         // one of a transaction's commands: for its key, not for what it is
 
     struct deadline_queue polls, retries, rechecks;
     struct deadline poll, retry;

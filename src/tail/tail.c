@@ -206,6 +206,7 @@ static void init_source(struct tail *t, struct pulse *pulse)
         (struct feeds){ .config = t->config, .pulse = pulse, .loop = &t->loop, .stats = &t->stats };
     source_init(s);
     source_add_queue(s, &s->polls, t->config->poll_ms, poll_due);
+    asks_init(s);
     answers_init(s);
     hot_init(s);
     following_init(&t->following, s);
