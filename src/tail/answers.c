@@ -1,72 +1,20 @@
 #include "tail/answers.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "tail/asks.h"
 #include "tail/following.h"
 #include "tail/hot.h"
-#include "wire/ws.h"
+#include "tail/trouble.h"
 
-#define RETRY_MS 250 // a stream whose read failed for now is read again
 #define SAY_EVERY_MS 10000
 
-// ---- errors -----------------------------------------------------------------------
-
-static void refuse_key(struct feed *f)
+static void has_data(struct feed *f)
 {
-    following_fail(f, WS_CLOSE_FAILURE, "Redis does not let the broker read this stream (NOPERM)");
+    trouble_none(f);
+    asks_learn_size(source_of(f), f->paging.entry_bytes);
 }
-
-// A command of a transaction is queued, or refused: by an ACL for its key, or for
-// what it is. NOPERM says which in its sentence alone.
-static void answer_queued(struct source *s, struct view reply)
-{
-    struct resp_reader r = resp_open(reply);
-    struct resp_node node;
-    if (resp_next(&r, &node) && resp_is_error(&node, VIEW("NOPERM")) &&
-        memmem(node.text.at, node.text.len, " key", 4) != NULL)
-        s->key_refused = true;
-}
-
-// Errors about the whole server that pass by themselves: loading, busy, failing over.
-static bool is_trouble(const struct resp_node *error)
-{
-    static const char *const codes[] = { "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN",
-                                         "TRYAGAIN" };
-    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
-        if (resp_is_error(error, view_of(codes[i])))
-            return true;
-    return false;
-}
-
-static void read_failed(struct feed *f, const struct resp_node *error)
-{
-    struct source *s = source_of(f);
-    uint64_t missed;
-    if (say_limited(&s->read_failed, s->loop->now_ms, SAY_EVERY_MS, &missed))
-        say(SAY_WARN, "read_failed", SAY_V("stream", feed_id(f)), SAY_V("error", error->text),
-            SAY_I("not_said", (int64_t)missed));
-
-    if (resp_is_error(error, VIEW("WRONGTYPE"))) {
-        following_fail(f, WS_CLOSE_FAILURE,
-                       "the stream's key in Redis holds no stream (WRONGTYPE)");
-    } else if (resp_is_error(error, VIEW("NOPERM"))) {
-        refuse_key(f);
-    } else if (is_trouble(error)) {
-        s->troubled = true;
-        feed_mark_dirty(f);
-        if (!deadline_armed(&s->retry))
-            deadline_arm(&s->retries, &s->retry, s->loop->now_ms);
-    } // anything else is this key's: the sweep reads it again
-}
-
-static void retry_due(struct deadline *d)
-{
-    struct source *s = CONTAINER_OF(d, struct source, retry);
-    // Else no feed is left to find out.
-    s->troubled = s->troubled && !list_empty(&s->feeds.sweep);
-}
-
-// ---- replies ----------------------------------------------------------------------
 
 static void answer_range(struct feed *f, struct view reply)
 {
@@ -74,59 +22,124 @@ static void answer_range(struct feed *f, struct view reply)
     struct resp_node node;
     CHECK(resp_next(&r, &node));
     if (node.type == RESP_ERROR) {
-        read_failed(f, &node);
+        trouble_error(f, node.text);
+    } else if (node.type != RESP_ARRAY) {
+        link_cut(source_of(f)->link, "Redis answered XRANGE with something else");
+    } else {
+        feed_take_range(f, &r, &node);
+        has_data(f);
+    }
+}
+
+// ---- checks: a transaction of XINFO and XRANGE --------------------------------------
+
+// What the commands of a transaction are answered with before EXEC is: QUEUED, or why they
+// are refused. (Entries, where MULTI itself was refused.)
+static void answer_queued(struct source *s, enum ask_kind kind, struct view reply)
+{
+    struct resp_reader r = resp_open(reply);
+    struct resp_node node;
+    if (!resp_next(&r, &node) || node.type != RESP_ERROR || s->check_refused)
+        return;
+    s->check_refused = true;
+    s->refused_range = kind == ASK_QUEUED_RANGE;
+    snprintf(s->refused_why, sizeof(s->refused_why), VIEW_FMT, VIEW_ARG(node.text));
+}
+
+// A command of a check, but XRANGE, is answered with this error. Is it about the command,
+// and not about this key (an ACL's sentence says so) or the whole server (a code of its
+// own)? Then all is read without checks. If that was wrong, a plain XRANGE will tell.
+static bool is_about_command(struct view error)
+{
+    if (view_starts(error, VIEW("NOPERM")))
+        return memmem(error.at, error.len, " key", 4) == NULL;
+    return view_starts(error, VIEW("ERR"));
+}
+
+// Go on without them: losses are found, but not counted.
+static void switch_checks_off(struct feed *f, struct view error)
+{
+    struct source *s = source_of(f);
+    uint64_t not_said;
+    if (say_limited(&s->checks_off, s->loop->now_ms, SAY_EVERY_MS, &not_said))
+        say(SAY_WARN, "checks_off", SAY_V("error", error), SAY_I("not_said", (int64_t)not_said),
+            SAY_S("hint",
+                  "let the broker use MULTI, EXEC and XINFO, so that it finds lost events"));
+    s->feeds.cannot_check = true;
+    feed_mark_dirty(f);
+}
+
+// Why EXEC brought no results: what the first refused command was answered with, for EXEC
+// says only that one was; or, where EXEC itself is refused, what stands in its answer.
+static struct view why_no_results(const struct source *s, struct view exec_error)
+{
+    static const char discarded[] = "EXECABORT Transaction discarded because of: ";
+    if (s->check_refused)
+        return view_of(s->refused_why);
+    if (!view_starts(exec_error, view_of(discarded)))
+        return exec_error;
+    return (struct view){ exec_error.at + strlen(discarded), exec_error.len - strlen(discarded) };
+}
+
+static void no_results(struct feed *f, struct view exec_error)
+{
+    struct source *s = source_of(f);
+    struct view why = why_no_results(s, exec_error);
+    if ((s->check_refused && s->refused_range) || !is_about_command(why)) {
+        trouble_error(f, why);
         return;
     }
-    source_of(f)->troubled = false;
-    feed_take_range(f, &r, &node);
-    asks_learn_size(source_of(f), f->paging.entry_bytes);
+    switch_checks_off(f, why);
+    if (s->check_refused || view_starts(exec_error, VIEW("EXECABORT")))
+        return;
+    s->exec_refused = true; // the transaction is open still, and all that comes is queued
+    link_cut(s->link, "Redis refuses EXEC: a new connection goes on without it");
+}
+
+static bool is_error_of_info(const struct resp_node *info)
+{
+    return info->type == RESP_ERROR && !resp_is_error(info, VIEW("ERR no such key"));
+}
+
+// The results of XINFO, of XREVRANGE if it was asked, and of XRANGE.
+static void take_results(struct feed *f, struct resp_reader *r, bool has_older)
+{
+    struct resp_node info_node, node;
+    if (!resp_next(r, &info_node))
+        return;
+    struct resp_reader info_reader = *r;
+    struct stream_info info = stream_info_read(&info_reader, &info_node);
+    resp_skip(r, &info_node);
+    if (has_older && resp_next(r, &node))
+        feed_take_older(f, r, &node);
+    if (!resp_next(r, &node))
+        return;
+    if (node.type == RESP_ERROR) {
+        trouble_error(f, node.text);
+    } else if (is_error_of_info(&info_node) && is_about_command(info_node.text)) {
+        switch_checks_off(f, info_node.text);
+    } else if (is_error_of_info(&info_node)) {
+        trouble_error(f, info_node.text);
+    } else {
+        feed_take_check(f, r, &info, &node);
+        has_data(f);
+    }
 }
 
 static void answer_check(struct feed *f, struct view reply)
 {
-    struct source *s = source_of(f);
     struct resp_reader r = resp_open(reply);
-    struct resp_node node, info_node;
+    struct resp_node node;
     CHECK(resp_next(&r, &node));
-    bool key_refused = s->key_refused;
-    s->key_refused = false;
-    if (resp_is_error(&node, VIEW("EXECABORT")) && key_refused) {
-        refuse_key(f);
-        return;
-    }
-    if (resp_is_error(&node, VIEW("EXECABORT")) || resp_is_error(&node, VIEW("ERR"))) {
-        // A command of the four was refused when it was queued. Go on without.
-        say(SAY_WARN, "checks_off", SAY_V("error", node.text),
-            SAY_S("hint",
-                  "let the broker use MULTI, EXEC and XINFO, so that it finds lost events"));
-        s->feeds.cannot_check = true;
-        feed_mark_dirty(f);
-        return;
-    }
-    if (node.type == RESP_ERROR) {
-        read_failed(f, &node);
-        return;
-    }
-    if (node.type != RESP_ARRAY || node.count < 2 || !resp_next(&r, &info_node)) {
-        link_cut(s->link, "Redis answered EXEC with something else");
-        return;
-    }
-    bool has_older = node.count == 3;
-    struct resp_reader info_reader = r;
-    struct stream_info info = stream_info_read(&info_reader, &info_node);
-    resp_skip(&r, &info_node);
-    if (has_older && resp_next(&r, &node))
-        feed_take_older(f, &r, &node);
-    if (!resp_next(&r, &node))
-        return;
-    if (node.type == RESP_ERROR) {
-        read_failed(f, &node);
-        return;
-    }
-    s->troubled = false;
-    feed_take_check(f, &r, &info, &node);
-    asks_learn_size(s, f->paging.entry_bytes);
+    if (node.type == RESP_ERROR)
+        no_results(f, node.text);
+    else if (node.type != RESP_ARRAY || node.count < 2)
+        link_cut(source_of(f)->link, "Redis answered EXEC with something else");
+    else
+        take_results(f, &r, node.count == 3);
 }
+
+// ---- replies ----------------------------------------------------------------------
 
 static void answer_older(struct feed *f, struct view reply)
 {
@@ -154,6 +167,7 @@ static void answer_time(struct source *s, struct view reply)
 
 static void answer_read(struct ask a, struct view reply)
 {
+    struct source *s = source_of(a.feed);
     a.feed->asked = false;
     if (a.feed->dead)
         following_drop(a.feed);
@@ -161,6 +175,7 @@ static void answer_read(struct ask a, struct view reply)
         answer_range(a.feed, reply);
     else
         answer_check(a.feed, reply);
+    s->check_refused = false;
 }
 
 void answers_take(struct source *s, struct view reply)
@@ -169,7 +184,8 @@ void answers_take(struct source *s, struct view reply)
     switch (a.kind) {
     case ASK_TIME: answer_time(s, reply); break;
     case ASK_SERVER: s->server_id_len = hotline_server_id(reply, s->server_id); break;
-    case ASK_NOTHING: answer_queued(s, reply); break;
+    case ASK_QUEUED:
+    case ASK_QUEUED_RANGE: answer_queued(s, a.kind, reply); break;
     case ASK_OLDER: // the range is still to come
         if (!a.feed->dead)
             answer_older(a.feed, reply);
@@ -187,13 +203,14 @@ void answers_lost(struct source *s)
 {
     while (s->ask_len > 0) {
         struct ask a = asks_take(s);
-        if (a.feed == NULL || a.kind == ASK_OLDER)
+        if (a.kind != ASK_RANGE && a.kind != ASK_CHECK)
             continue;
         a.feed->asked = false;
         paging_ask_less(&a.feed->paging);
         if (a.feed->dead)
             following_drop(a.feed);
     }
+    s->check_refused = false;
 }
 
 // ---- pushes -----------------------------------------------------------------------
@@ -220,9 +237,4 @@ void answers_take_push(struct source *s, struct view push)
         else if (f)
             feed_mark_dirty(f);
     }
-}
-
-void answers_init(struct source *s)
-{
-    source_add_queue(s, &s->retries, RETRY_MS, retry_due);
 }

@@ -5,7 +5,6 @@
 
 #include "tail/source.h"
 
-void answers_init(struct source *s);
 void answers_take(struct source *s, struct view reply);     // to the oldest ask
 void answers_take_push(struct source *s, struct view push); // what changed
 // The link broke: nothing that was asked will be answered.

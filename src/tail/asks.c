@@ -45,14 +45,14 @@ static void command(struct source *s, size_t argc, const struct view *argv, enum
                     struct feed *f)
 {
     link_command(s->link, argc, argv);
-    ask(s, kind, kind == ASK_NOTHING ? NULL : f);
+    ask(s, kind, f);
 }
 
 static void send_range(struct feed *f, enum ask_kind kind)
 {
     struct source *s = source_of(f);
     link_xrange(s->link, feed_key(f), f->read.from, f->read.page);
-    ask(s, kind, kind == ASK_NOTHING ? NULL : f);
+    ask(s, kind, f);
 }
 
 // The newest entry before the window: for from=last in a quiet stream, and so that
@@ -106,11 +106,11 @@ static void send_read(struct feed *f)
         f->check = false;
     if (is_check(f)) { // one snapshot: nothing comes between
         const struct view info[] = { VIEW("XINFO"), VIEW("STREAM"), feed_key(f) };
-        command(s, 1, &VIEW("MULTI"), ASK_NOTHING, NULL);
-        command(s, ARRAY_LEN(info), info, ASK_NOTHING, NULL);
+        command(s, 1, &VIEW("MULTI"), ASK_QUEUED, NULL);
+        command(s, ARRAY_LEN(info), info, ASK_QUEUED, NULL);
         if (!f->placed)
-            send_older(f, window, ASK_NOTHING);
-        send_range(f, ASK_NOTHING);
+            send_older(f, window, ASK_QUEUED);
+        send_range(f, ASK_QUEUED_RANGE);
         command(s, 1, &VIEW("EXEC"), ASK_CHECK, f);
         stats_add(&s->stats->redis_checks, 1);
     } else {
@@ -128,7 +128,7 @@ static void send_read(struct feed *f)
 
 bool asks_may_read(const struct source *s)
 {
-    return link_is_up(s->link) && s->clock_known && !deadline_armed(&s->retry);
+    return link_is_up(s->link) && s->clock_known && !deadline_armed(&s->hold);
 }
 
 static bool has_room_for(const struct source *s, const struct feed *f)

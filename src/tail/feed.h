@@ -73,6 +73,9 @@ struct feed {
     uint64_t asked_epoch;
     struct deadline linger;  // armed while nobody listens
     struct deadline recheck; // while it is hot and Redis said that it changed
+    bool healthy;            // its last read brought data
+    unsigned refusals;       // errors in a row while other streams could be read
+    struct deadline retry;   // armed behind an error, until it is read again
 
     size_t prefix_len, key_len;
     char key[]; // prefix and id

@@ -29,6 +29,8 @@ void following_drop(struct feed *f)
         list_remove(&f->in_warm);
         deadline_cancel(&f->linger);
         deadline_cancel(&f->recheck);
+        deadline_cancel(&f->retry);
+        source_of(f)->healthy -= f->healthy;
         take_off_the_hotline(f);
         f->dead = true;
     }
@@ -65,6 +67,7 @@ static void refuse_one_more(const struct request *request)
 static struct feed *begin(struct following *all, struct view id)
 {
     struct feed *f = feed_new(&all->source->feeds, id);
+    deadline_init(&f->retry);
     table_add(&all->by_id, &f->by_id, feed_id(f));
     if (say_enabled(SAY_DEBUG))
         say(SAY_DEBUG, "follow", SAY_V("stream", id));

@@ -12,7 +12,7 @@ void source_init(struct source *s)
     feeds_init(&s->feeds);
     rings_init(&s->feeds.rings, s->config, s->stats, s->loop);
     deadline_init(&s->poll);
-    deadline_init(&s->retry);
+    deadline_init(&s->hold);
 }
 
 void source_done(struct source *s)

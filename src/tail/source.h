@@ -5,6 +5,7 @@
 //           ├─ hotline   waits for the few streams that change now (hot.h)
 //           ├─ feeds     the streams that are read here; each finds its source by its `all`
 //           ├─ asks      what is unanswered on the link (asks.h)
+//           ├─ trouble   errors instead of data (trouble.h)
 //           └─ clock     what Redis says that the time is
 //
 // There is one of them now; nothing here knows that. It belongs to the tail's thread.
@@ -17,7 +18,15 @@
 struct following;
 
 // What is unanswered on the link, in the order in which it was sent.
-enum ask_kind { ASK_NOTHING, ASK_OLDER, ASK_RANGE, ASK_CHECK, ASK_TIME, ASK_SERVER };
+enum ask_kind {
+    ASK_QUEUED,       // a command of a transaction
+    ASK_QUEUED_RANGE, // its XRANGE
+    ASK_CHECK,        // its EXEC
+    ASK_OLDER,        // XREVRANGE, outside of a transaction
+    ASK_RANGE,        // XRANGE, outside of a transaction
+    ASK_TIME,
+    ASK_SERVER,
+};
 struct ask {
     enum ask_kind kind;
     struct feed *feed;
@@ -53,12 +62,18 @@ struct source {
     size_t usual_entry_bytes; // of what was read lately: what a stream is taken for that was not
     int64_t time_asked_ms;    // wall clock, when TIME was sent
     bool clock_known;         // TIME was answered: we know where the window begins
-    bool troubled;            // Redis answers, but not with data (LOADING, BUSY, …)
-    bool key_refused;         // one of a transaction's commands: for its key, not for what it is
 
-    struct deadline_queue polls, retries, rechecks;
-    struct deadline poll, retry;
-    struct say_limit read_failed, down;
+    bool troubled;      // Redis answers, but not with data (trouble.h)
+    bool said_troubled; // in the log
+    size_t healthy;     // feeds whose last read brought data
+    bool check_refused; // a command of the transaction that is being answered was, with this:
+    char refused_why[128];
+    bool refused_range; // and it was XRANGE itself
+    bool exec_refused;  // EXEC was, and not MULTI: the connection was of no use
+
+    struct deadline_queue polls, retries, holds, rechecks;
+    struct deadline poll, hold; // hold: armed while nothing is read
+    struct say_limit read_failed, checks_off, unreadable, down;
     char down_why[256]; // as it was last said; empty when the link has been up since
 };
 

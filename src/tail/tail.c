@@ -9,6 +9,7 @@
 #include "tail/asks.h"
 #include "tail/following.h"
 #include "tail/hot.h"
+#include "tail/trouble.h"
 
 #define TICK_MS 1000 // sweep slice and clock check
 #define CLOCK_EVERY_TICKS 5
@@ -42,12 +43,12 @@ static void link_came_up(void *ctx)
 {
     struct source *s = ctx;
     s->clock_known = false;
-    deadline_cancel(&s->retry);
+    trouble_reset(s);
+    s->feeds.cannot_check = s->exec_refused;
+    s->exec_refused = false;
     say(SAY_INFO, "redis_up", SAY_V("server", link_server(s->link)),
         SAY_S("following", link_tracks(s->link) ? "tracking" : "polling"),
         SAY_I("streams", (int64_t)s->following->by_id.len));
-    s->troubled = false;
-    s->feeds.cannot_check = false;
     s->down_why[0] = '\0';
     asks_time(s);
     asks_server(s);
@@ -207,7 +208,7 @@ static void init_source(struct tail *t, struct pulse *pulse)
     source_init(s);
     source_add_queue(s, &s->polls, t->config->poll_ms, poll_due);
     asks_init(s);
-    answers_init(s);
+    trouble_init(s);
     hot_init(s);
     following_init(&t->following, s);
 }
