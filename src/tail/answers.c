@@ -157,12 +157,13 @@ static void answer_time(struct source *s, struct view reply)
     s->clock_known = true; // or never will be: then ours has to do
     if (!resp_next(&r, &node) || node.type != RESP_ARRAY || node.count != 2 ||
         !resp_next(&r, &seconds) || !resp_next(&r, &micros) || !view_u64(seconds.text, &sec) ||
-        !view_u64(micros.text, &us))
+        !view_u64(micros.text, &us)) {
+        atomic_store(&s->pulse->redis_ahead_ms, 0);
         return;
-    // Redis read its clock somewhere between the question and the answer.
-    int64_t now_ms = clock_wall_ms();
-    int64_t middle_ms = s->time_asked_ms + (now_ms - s->time_asked_ms) / 2;
-    atomic_store(&s->pulse->skew_ms, (int64_t)(sec * 1000 + us / 1000) - middle_ms);
+    }
+    int64_t redis_ms = (int64_t)(sec * MS_PER_S + us / 1000);
+    atomic_store(&s->pulse->redis_ahead_ms,
+                 skew_learn(&s->skew, s->time_asked_ms, clock_mono_ms(), redis_ms));
 }
 
 static void answer_read(struct ask a, struct view reply)

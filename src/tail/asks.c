@@ -166,6 +166,6 @@ void asks_server(struct source *s)
 
 void asks_time(struct source *s)
 {
-    s->time_asked_ms = clock_wall_ms();
+    s->time_asked_ms = clock_mono_ms();
     command(s, 1, &VIEW("TIME"), ASK_TIME, NULL);
 }

@@ -24,7 +24,7 @@ void feeds_done(struct feeds *all)
 
 int64_t feeds_redis_now_ms(const struct feeds *all)
 {
-    return clock_wall_ms() + pulse_skew_ms(all->pulse);
+    return pulse_redis_now_ms(all->pulse, clock_mono_ms());
 }
 
 void feed_mark_changed(struct feed *f)

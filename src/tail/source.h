@@ -13,6 +13,7 @@
 
 #include "redis/hotline.h"
 #include "redis/link.h"
+#include "shared/skew.h"
 #include "tail/feed.h"
 
 struct following;
@@ -60,8 +61,9 @@ struct source {
     size_t ask_head, ask_len, ask_cap;
     size_t reads_in_flight, bytes_in_flight; // bytes: as expected when they were sent
     size_t usual_entry_bytes; // of what was read lately: what a stream is taken for that was not
-    int64_t time_asked_ms;    // wall clock, when TIME was sent
-    bool clock_known;         // TIME was answered: we know where the window begins
+    struct skew skew;
+    int64_t time_asked_ms; // when TIME was sent, monotonic
+    bool clock_known;      // TIME was answered: we know where the window begins
 
     bool troubled;      // Redis answers, but not with data (trouble.h)
     bool said_troubled; // in the log

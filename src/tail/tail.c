@@ -43,6 +43,7 @@ static void link_came_up(void *ctx)
 {
     struct source *s = ctx;
     s->clock_known = false;
+    skew_forget(&s->skew);
     trouble_reset(s);
     s->feeds.cannot_check = s->exec_refused;
     s->exec_refused = false;

@@ -625,7 +625,7 @@ static void renew(struct client *c, struct view message)
 
 int64_t clients_redis_now_ms(const struct clients *all)
 {
-    return clock_wall_ms() + pulse_skew_ms(all->pulse);
+    return pulse_redis_now_ms(all->pulse, clock_mono_ms());
 }
 
 static int64_t window_start_ms(const struct clients *all)
