@@ -1,6 +1,6 @@
 #include "tail/paging.h"
 
-#define PAGE_GROWTH 8 // times, from one full page to the next
+#define PAGE_GROWTH 64 // times, from one full page to the next
 
 void paging_init(struct paging *p)
 {
