@@ -166,6 +166,22 @@ static void answer_time(struct source *s, struct view reply)
                  skew_learn(&s->skew, s->time_asked_ms, clock_mono_ms(), redis_ms));
 }
 
+// What feeds that are not read now had from Redis is all that there is.
+static void answer_fence(struct source *s)
+{
+    LIST_EACH (node, &s->feeds.sweep) {
+        struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
+        bool is_up_to_date = f->ring.ready && list_empty(&f->in_dirty) && !f->asked && !f->check &&
+                             !f->unsure && f->healthy && !deadline_armed(&f->recheck);
+        if (is_up_to_date) {
+            f->ring.epoch = pulse_epoch(s->pulse);
+            feed_mark_changed(f);
+        } else {
+            feed_mark_dirty(f);
+        }
+    }
+}
+
 static void answer_read(struct ask a, struct view reply)
 {
     struct source *s = source_of(a.feed);
@@ -184,6 +200,7 @@ void answers_take(struct source *s, struct view reply)
     struct ask a = asks_take(s);
     switch (a.kind) {
     case ASK_TIME: answer_time(s, reply); break;
+    case ASK_FENCE: answer_fence(s); break;
     case ASK_SERVER: s->server_id_len = hotline_server_id(reply, s->server_id); break;
     case ASK_QUEUED:
     case ASK_QUEUED_RANGE: answer_queued(s, a.kind, reply); break;

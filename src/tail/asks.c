@@ -169,3 +169,8 @@ void asks_time(struct source *s)
     s->time_asked_ms = clock_mono_ms();
     command(s, 1, &VIEW("TIME"), ASK_TIME, NULL);
 }
+
+void asks_fence(struct source *s)
+{
+    command(s, 1, &VIEW("PING"), ASK_FENCE, NULL);
+}

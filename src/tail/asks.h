@@ -15,5 +15,7 @@ void asks_read_dirty(struct source *s);
 // that have not been read yet.
 void asks_learn_size(struct source *s, size_t entry_bytes);
 void asks_time(struct source *s);
-void asks_server(struct source *s);     // who it is, if the hotline needs to know
+void asks_server(struct source *s); // who it is, if the hotline needs to know
+// When it is answered, streams that are not dirty are up to date: tracking would have said.
+void asks_fence(struct source *s);
 struct ask asks_take(struct source *s); // the oldest, which is answered now

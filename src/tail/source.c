@@ -50,19 +50,3 @@ void source_cut_for_nonsense(struct source *s)
         link_cut(s->link, s->feeds.nonsense);
     s->feeds.nonsense = NULL;
 }
-
-// The link pings when it hears nothing, three times in stale_ms, so silence is
-// trouble. After it every stream is read, so that its clients can be told that it
-// is up to date.
-void source_take_pulse(struct source *s)
-{
-    if (!link_is_up(s->link) || s->troubled)
-        return; // what was said last runs out by itself
-    bool was_readable = pulse_readable(s->pulse, s->loop->now_ms);
-    atomic_store(&s->pulse->heard_ms, link_heard_ms(s->link));
-    atomic_store(&s->pulse->readable_until_ms, link_heard_ms(s->link) + s->config->stale_ms);
-    if (!was_readable && pulse_readable(s->pulse, s->loop->now_ms)) {
-        atomic_fetch_add(&s->pulse->epoch, 1);
-        source_mark_all_dirty(s);
-    }
-}

@@ -27,6 +27,7 @@ enum ask_kind {
     ASK_RANGE,        // XRANGE, outside of a transaction
     ASK_TIME,
     ASK_SERVER,
+    ASK_FENCE, // all that was pushed before its answer has come before its answer
 };
 struct ask {
     enum ask_kind kind;
@@ -65,6 +66,7 @@ struct source {
     int64_t time_asked_ms; // when TIME was sent, monotonic
     bool clock_known;      // TIME was answered: we know where the window begins
 
+    bool was_cut_off;   // the link was down, or Redis troubled, since it was readable last
     bool troubled;      // Redis answers, but not with data (trouble.h)
     bool said_troubled; // in the log
     size_t healthy;     // feeds whose last read brought data
@@ -97,5 +99,3 @@ void source_mark_all_dirty(struct source *s);
 void source_sweep(struct source *s, size_t count);
 // If an answer made no sense, the connection is given up.
 void source_cut_for_nonsense(struct source *s);
-// Once a turn: says to all threads until when Redis counts as readable.
-void source_take_pulse(struct source *s);

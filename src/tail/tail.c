@@ -126,14 +126,47 @@ static void tell_changes(struct source *s)
         ring_tell(&LIST_ITEM(node, struct feed, in_changed)->ring);
 }
 
+// Redis was unreadable, and is not any more; clients may have been told so, and wait to be
+// told of each stream that it is up to date. After a break of the link or errors instead of
+// data all streams are read. But if Redis was only not heard (it hung; or it was us who did
+// not listen: a long turn, a process that was stopped), it has said what changed, or will
+// have before it answers a question that is asked now: no read is needed for that.
+static void recover(struct source *s)
+{
+    atomic_fetch_add(&s->pulse->epoch, 1);
+    if (s->was_cut_off || !link_tracks(s->link))
+        source_mark_all_dirty(s);
+    else
+        asks_fence(s);
+}
+
+// Once a turn, when what Redis said has been read: says to all threads until when it counts
+// as readable. The link pings when it hears nothing, three times in stale_ms.
+static void take_pulse(struct source *s)
+{
+    int64_t now_ms = s->loop->now_ms;
+    if (!link_is_up(s->link) || s->troubled) {
+        s->was_cut_off = true; // what was said last runs out by itself
+        return;
+    }
+    bool was_readable = pulse_readable(s->pulse, now_ms);
+    atomic_store(&s->pulse->heard_ms, link_heard_ms(s->link));
+    atomic_store(&s->pulse->readable_until_ms, link_heard_ms(s->link) + s->config->stale_ms);
+    if (!pulse_readable(s->pulse, now_ms))
+        return;
+    if (!was_readable)
+        recover(s);
+    s->was_cut_off = false;
+}
+
 static bool before_sleep(void *ctx)
 {
     struct source *s = &((struct tail *)ctx)->source;
+    take_pulse(s);
     tell_changes(s);
     asks_read_dirty(s);
     link_flush(s->link);
     hot_wait(s);
-    source_take_pulse(s);
     return !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
 }
 
