@@ -149,7 +149,7 @@ static void answer_older(struct feed *f, struct view reply)
         feed_take_older(f, &r, &node);
 }
 
-static void answer_time(struct source *s, struct view reply)
+static void answer_time(struct source *s, int64_t sent_ms, struct view reply)
 {
     struct resp_reader r = resp_open(reply);
     struct resp_node node, seconds, micros;
@@ -163,10 +163,11 @@ static void answer_time(struct source *s, struct view reply)
     }
     int64_t redis_ms = (int64_t)(sec * MS_PER_S + us / 1000);
     atomic_store(&s->pulse->redis_ahead_ms,
-                 skew_learn(&s->skew, s->time_asked_ms, clock_mono_ms(), redis_ms));
+                 skew_learn(&s->skew, sent_ms, clock_mono_ms(), redis_ms));
 }
 
-// What feeds that are not read now had from Redis is all that there is.
+// All that Redis pushed before it answered has been taken: a stream that is not dirty now
+// has not changed since it was read.
 static void answer_fence(struct source *s)
 {
     LIST_EACH (node, &s->feeds.sweep) {
@@ -199,7 +200,7 @@ void answers_take(struct source *s, struct view reply)
 {
     struct ask a = asks_take(s);
     switch (a.kind) {
-    case ASK_TIME: answer_time(s, reply); break;
+    case ASK_TIME: answer_time(s, a.sent_ms, reply); break;
     case ASK_FENCE: answer_fence(s); break;
     case ASK_SERVER: s->server_id_len = hotline_server_id(reply, s->server_id); break;
     case ASK_QUEUED:
@@ -211,7 +212,7 @@ void answers_take(struct source *s, struct view reply)
     case ASK_RANGE:
     case ASK_CHECK: answer_read(a, reply); break;
     }
-    source_cut_for_nonsense(s);
+    source_cut_for_bad_reply(s);
 }
 
 // Feeds that were dropped meanwhile go now. The others ask for less: what broke the

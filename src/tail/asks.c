@@ -166,8 +166,8 @@ void asks_server(struct source *s)
 
 void asks_time(struct source *s)
 {
-    s->time_asked_ms = clock_mono_ms();
     command(s, 1, &VIEW("TIME"), ASK_TIME, NULL);
+    newest_ask(s)->sent_ms = clock_mono_ms();
 }
 
 void asks_fence(struct source *s)

@@ -59,7 +59,7 @@ static void choose_hot(struct source *s)
             cool(was[i]);
 }
 
-static void drop_lukewarm(struct source *s)
+static void drop_no_longer_warm(struct source *s)
 {
     LIST_EACH (node, &s->feeds.warm) {
         struct feed *f = LIST_ITEM(node, struct feed, in_warm);
@@ -74,7 +74,7 @@ void hot_wait(struct source *s)
     struct view server = { s->server_id, s->server_id_len };
     if (s->hotline == NULL || hotline_is_waiting(s->hotline))
         return;
-    drop_lukewarm(s);
+    drop_no_longer_warm(s);
     bool may = asks_may_read(s) && server.len > 0 && !s->busy && !list_empty(&s->feeds.warm);
     if (!may || !hotline_is_free(s->hotline, server)) {
         cool_all(s);
@@ -122,7 +122,7 @@ static void hotline_answered(void *ctx, size_t i, struct view reply)
     if (f == NULL)
         return;
     feed_take_beside(f, &hot->read, &r, &node);
-    source_cut_for_nonsense(s);
+    source_cut_for_bad_reply(s);
 }
 
 static void hotline_lost(void *ctx)

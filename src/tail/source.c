@@ -44,7 +44,7 @@ void source_sweep(struct source *s, size_t count)
     }
 }
 
-void source_cut_for_nonsense(struct source *s)
+void source_cut_for_bad_reply(struct source *s)
 {
     if (s->feeds.nonsense)
         link_cut(s->link, s->feeds.nonsense);

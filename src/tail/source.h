@@ -18,7 +18,7 @@
 
 struct following;
 
-// What is unanswered on the link, in the order in which it was sent.
+// What was asked on the link. Redis answers in the order in which it was asked.
 enum ask_kind {
     ASK_QUEUED,       // a command of a transaction
     ASK_QUEUED_RANGE, // its XRANGE
@@ -32,7 +32,8 @@ enum ask_kind {
 struct ask {
     enum ask_kind kind;
     struct feed *feed;
-    size_t bytes; // of a read: what its answer is expected to bring
+    size_t bytes;    // of a read: what its answer is expected to bring
+    int64_t sent_ms; // of TIME: when, monotonic
 };
 
 // A stream that is waited for on the hotline.
@@ -56,22 +57,22 @@ struct source {
     struct hotline *hotline; // NULL: BOND_REDIS_CONNECTIONS=1
     struct hot hot[HOTLINE_WAITS_MAX];
     size_t hot_count;
-    bool busy; // too much changed in the last second
+    bool busy; // too much changed in the last second for the hotline to be worth it
 
     struct ask *asks; // a circle of ask_cap, from ask_head on
     size_t ask_head, ask_len, ask_cap;
     size_t reads_in_flight, bytes_in_flight; // bytes: as expected when they were sent
-    size_t usual_entry_bytes; // of what was read lately: what a stream is taken for that was not
+    // Of the streams that were read lately; what those that were not are taken to have.
+    size_t usual_entry_bytes;
     struct skew skew;
-    int64_t time_asked_ms; // when TIME was sent, monotonic
-    bool clock_known;      // TIME was answered: we know where the window begins
+    bool clock_known; // TIME was answered: we know where the window begins
 
     bool was_cut_off;   // the link was down, or Redis troubled, since it was readable last
     bool troubled;      // Redis answers, but not with data (trouble.h)
     bool said_troubled; // in the log
     size_t healthy;     // feeds whose last read brought data
     bool check_refused; // a command of the transaction that is being answered was, with this:
-    char refused_why[128];
+    char refused_why[512];
     bool refused_range; // and it was XRANGE itself
     bool exec_refused;  // EXEC was, and not MULTI: the connection was of no use
 
@@ -97,5 +98,5 @@ void source_add_queue(struct source *s, struct deadline_queue *q, int64_t after_
 void source_mark_all_dirty(struct source *s);
 // Marks up to `count` feeds dirty, those that have waited longest first.
 void source_sweep(struct source *s, size_t count);
-// If an answer made no sense, the connection is given up.
-void source_cut_for_nonsense(struct source *s);
+// Gives the connection up, if a feed could make no sense of a reply.
+void source_cut_for_bad_reply(struct source *s);
