@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import Proxy, receive
+from harness import Proxy, receive, until
 
 SIZE = 1 << 20
 COUNT = 16
@@ -19,7 +19,10 @@ TIMEOUT_MS = 1200
 
 
 class SlowProxy(Proxy):
-    """What Redis says passes at BYTES_PER_SECOND, all connections together."""
+    """What Redis says passes at BYTES_PER_SECOND, all connections together, and while there
+    is a budget, only so many bytes more."""
+
+    budget = None
 
     def __init__(self, target):
         self.lock = threading.Lock()
@@ -46,7 +49,11 @@ class SlowProxy(Proxy):
                 pass
 
     def _wait_for(self, count):
+        while self.budget is not None and self.budget < count:
+            time.sleep(0.01)
         with self.lock:
+            if self.budget is not None:
+                self.budget -= count
             begin = max(time.monotonic(), self.next_at)
             self.next_at = begin + count / BYTES_PER_SECOND
         time.sleep(max(0, self.next_at - time.monotonic()))
@@ -66,11 +73,11 @@ def slow(start):
         BOND_RING_BYTES=COUNT * SIZE * 2,
         BOND_MEMORY_BYTES=COUNT * SIZE * 4,
     )
-    return redis, broker
+    return redis, broker, proxy
 
 
 async def test_a_replay_of_large_events_over_a_slow_path(slow, stream):
-    redis, broker = slow
+    redis, broker, _ = slow
     events = [big(n) for n in range(COUNT)]
     redis.publish_all(stream, events)
     async with broker.connect("other") as other:
@@ -84,7 +91,7 @@ async def test_a_replay_of_large_events_over_a_slow_path(slow, stream):
 
 
 async def test_large_events_that_come_at_once_over_a_slow_path(slow, stream):
-    redis, broker = slow
+    redis, broker, _ = slow
     events = [big(n) for n in range(COUNT)]
     async with broker.connect(stream) as ws, broker.connect("other") as other:
         redis.publish_all(stream, events)
@@ -94,3 +101,25 @@ async def test_large_events_that_come_at_once_over_a_slow_path(slow, stream):
         )
     assert got == events
     assert others == ["meanwhile"]
+
+
+async def test_large_streams_are_not_all_asked_for_at_once(slow, stream):
+    """Of twelve large streams to read again, a few are asked for until their answers come:
+    what Redis and the broker have to hold for answers is bounded."""
+    redis, broker, proxy = slow
+    names = [f"{stream}-{n}" for n in range(12)]
+    sockets = [await broker.connect(name) for name in names]
+    for name, ws in zip(names, sockets):
+        redis.publish(name, big(0))
+        await receive(ws, 1)
+    downs = len(broker.log("redis_down"))
+    before = redis.calls("xrange")
+    proxy.budget = 100_000  # a greeting passes, and no event
+    proxy.cut()
+    await until(lambda: len(broker.log("redis_down")) >= downs + 2, "it does not give up")
+    assert 1 <= redis.calls("xrange") - before <= 4
+    proxy.budget = None
+    for name, ws in zip(names, sockets):
+        redis.publish(name, "goes on")
+        assert await receive(ws, 1, within=40) == ["goes on"]
+        await ws.close()
