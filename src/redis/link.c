@@ -65,8 +65,8 @@ static void fail(struct link *l, const char *fmt, ...) __attribute__((format(pri
 
 static void set_alarm(struct link *l, int64_t after_ms)
 {
-    l->alarms.after_ms = after_ms > 0 ? after_ms : 1;
-    deadline_arm(&l->alarms, &l->alarm, l->loop->now_ms);
+    int64_t due_ms = l->loop->now_ms + (after_ms > 0 ? after_ms : 1);
+    deadline_arm_at(&l->alarms, &l->alarm, due_ms);
 }
 
 // When UP: until the oldest command has been without progress for too long or, while none

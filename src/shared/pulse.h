@@ -4,14 +4,15 @@
 
 #include <stdatomic.h>
 
-#include "base/base.h"
+#include "base/clock.h"
 
 struct pulse {
     // Monotonic time until which Redis counts as readable, unless heard again. A
     // tail that hangs, in name resolution say, so turns unreadable by itself.
     _Atomic int64_t readable_until_ms;
     _Atomic int64_t heard_ms; // monotonic, when Redis was last heard; 0: never
-    _Atomic int64_t skew_ms;  // Redis's clock less ours
+    // Redis's clock less our monotonic one (skew.h); 0: not known, or TIME is refused.
+    _Atomic int64_t redis_ahead_ms;
     // Counts recoveries: it grows, after readable_until_ms has, each time that Redis
     // can be read again. Who finds it unreadable reads the epoch first; a stream is
     // up to date again when it has been read in a later epoch than that.
@@ -29,7 +30,9 @@ static inline uint64_t pulse_epoch(const struct pulse *p)
     return atomic_load(&p->epoch);
 }
 
-static inline int64_t pulse_skew_ms(const struct pulse *p)
+// What Redis's clock says, Unix time. While that is not known, our own has to do.
+static inline int64_t pulse_redis_now_ms(const struct pulse *p, int64_t mono_ms)
 {
-    return atomic_load_explicit(&p->skew_ms, memory_order_relaxed);
+    int64_t ahead_ms = atomic_load_explicit(&p->redis_ahead_ms, memory_order_relaxed);
+    return ahead_ms ? mono_ms + ahead_ms : clock_wall_ms();
 }

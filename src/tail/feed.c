@@ -5,9 +5,6 @@
 #include "base/say.h"
 #include "tail/event.h"
 
-#define PAGE_FIRST 32 // entries, while their size is not known
-#define PAGE_MIN 2    // one of them is the one that we have
-#define PAGE_MAX 512
 #define WARM_MS 2000 // a stream is warm when its changes come closer together than this
 #define SAY_EVERY_MS 10000
 #define LOSS_SAY_MS 20 // a FLUSHALL resets thousands at once
@@ -27,7 +24,7 @@ void feeds_done(struct feeds *all)
 
 int64_t feeds_redis_now_ms(const struct feeds *all)
 {
-    return clock_wall_ms() + pulse_skew_ms(all->pulse);
+    return pulse_redis_now_ms(all->pulse, clock_mono_ms());
 }
 
 void feed_mark_changed(struct feed *f)
@@ -46,11 +43,10 @@ struct feed *feed_new(struct feeds *all, struct view id)
 {
     size_t prefix_len = strlen(all->config->stream_prefix);
     struct feed *f = must_alloc(sizeof(*f) + prefix_len + id.len);
-    *f = (struct feed){
-        .all = all, .page = PAGE_FIRST, .prefix_len = prefix_len, .key_len = prefix_len + id.len
-    };
+    *f = (struct feed){ .all = all, .prefix_len = prefix_len, .key_len = prefix_len + id.len };
     memcpy(f->key, all->config->stream_prefix, prefix_len);
     memcpy(f->key + prefix_len, id.at, id.len);
+    paging_init(&f->paging);
     list_init(&f->in_dirty);
     list_init(&f->in_changed);
     list_init(&f->in_warm);
@@ -175,12 +171,6 @@ struct intake {
     bool is_full;   // there may be more behind them
 };
 
-static size_t page_for(size_t entry_bytes)
-{
-    size_t page = FEED_PAGE_BYTES / (entry_bytes + 1);
-    return page < PAGE_MIN ? PAGE_MIN : page > PAGE_MAX ? PAGE_MAX : page;
-}
-
 // Takes the entries of a range that lie behind f->ring.last.
 static struct intake take_entries(struct feed *f, const struct feed_read *read,
                                   struct resp_reader *r, const struct resp_node *entries)
@@ -211,7 +201,7 @@ static struct intake take_entries(struct feed *f, const struct feed_read *read,
         taken.fresh++;
     }
     if (taken.entries > 0)
-        f->page = page_for((size_t)(r->at - begun) / taken.entries);
+        paging_learn(&f->paging, taken.entries, (size_t)(r->at - begun), taken.is_full);
     if (taken.fresh > 0 && f->ring.ready)
         note_fresh(f);
     return taken;

@@ -17,10 +17,9 @@
 #include "shared/config.h"
 #include "shared/pulse.h"
 #include "shared/stats.h"
+#include "tail/paging.h"
 #include "tail/ring.h"
 #include "wire/resp.h"
-
-#define FEED_PAGE_BYTES (1 * MIB) // what one read is to bring, going by what came before
 
 // What all feeds share. The owner sets the first part, and calls feeds_init.
 struct feeds {
@@ -60,7 +59,7 @@ struct feed {
     struct eventid had;   // the newest before the resets so far
     uint64_t added;       // the stream's entries-added when ring.last was its newest
     bool added_known;
-    size_t page;      // entries to ask for in one read
+    struct paging paging;
     bool placed;      // ring.last is set: we know where we are
     bool check;       // the next read must look at XINFO too
     bool unsure;      // not read since the link came up: Redis may have changed under us
@@ -74,6 +73,9 @@ struct feed {
     uint64_t asked_epoch;
     struct deadline linger;  // armed while nobody listens
     struct deadline recheck; // while it is hot and Redis said that it changed
+    bool healthy;            // its last read brought data
+    unsigned refusals;       // errors in a row while other streams could be read
+    struct deadline retry;   // armed behind an error, until it is read again
 
     size_t prefix_len, key_len;
     char key[]; // prefix and id

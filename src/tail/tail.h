@@ -2,8 +2,16 @@
 // hotline for the few that change now.
 //
 // Redis says what changed (CLIENT TRACKING); what changed is dirty; dirty streams are
-// read, pipelined, and what an answer says is the feed's to know (feed.h). A read arms
-// the next invalidation. Besides, each stream is read now and then, as a net.
+// read, pipelined, and what an answer says is the feed's to know. A read arms the next
+// invalidation. Besides, each stream is read now and then, as a net.
+//
+//   tail ─┬─ following   which streams, and the letters that say so
+//         └─ source      one Redis server (source.h)
+//              asks      what is read when, and how much at once (paging)
+//              answers   replies and pushes
+//              trouble   errors instead of data
+//              hot       what is waited for on the hotline
+//              feed      one stream: what an answer says of it
 //
 // A tail is made and freed by the broker's thread; in between it runs on its own
 // and takes letters.

@@ -8,7 +8,7 @@
 
 int64_t clients_redis_now_ms(const struct clients *all)
 {
-    return clock_wall_ms() + pulse_skew_ms(all->pulse);
+    return pulse_redis_now_ms(all->pulse, clock_mono_ms());
 }
 
 // ---- what only some need --------------------------------------------------------

@@ -2,11 +2,36 @@
 proxies that refuse what the broker would like to use. And how little of Redis it takes."""
 
 import asyncio
+import socket
 import time
 
 import pytest
+from redis.crc import key_slot
 
-from harness import close_of, receive, receive_up_to, seconds, until
+from harness import Proxy, close_of, receive, receive_up_to, seconds, until
+from told import history_path, ids, told
+from wire import get
+
+
+class RewritingProxy(Proxy):
+    """Commands that the broker sends pass with one word for another, of the same length."""
+
+    rewrites = None
+
+    def _pump(self, source, sink):
+        comes_from_redis = source.getpeername()[1] == self.target
+        try:
+            while data := source.recv(65536):
+                if self.rewrites and not comes_from_redis:
+                    data = data.replace(*self.rewrites)
+                sink.sendall(data)
+        except OSError:
+            pass
+        for s in (source, sink):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
 
 async def delivers(broker, redis, stream, client=None, events=20):
@@ -229,6 +254,15 @@ async def test_another_command_is_refused_by_acl(start, stream, refused):
     await delivers(broker, redis, stream)
 
 
+async def test_exec_is_refused_and_multi_is_not(start, stream):
+    """On such a connection all is queued for ever: the broker takes another one."""
+    redis = start.redis()
+    broker = start.broker(redis.limited("~* +@all -exec"), ready=False)
+    await delivers(broker, redis, stream)
+    await until(lambda: broker.ready() == 200, "it is not ready")
+    assert broker.log("checks_off")
+
+
 async def test_a_key_that_the_user_may_not_read(start):
     redis = start.redis()
     broker = start.broker(redis.limited("~stream:public* +@all"))
@@ -237,6 +271,187 @@ async def test_a_key_that_the_user_may_not_read(start):
         assert code == 1011 and reason
         redis.publish("public", "goes on")
         assert await receive(allowed, 1) == ["goes on"]
+    [said] = broker.log("read_failed")
+    assert said["stream"] == "private" and said["error"].startswith("NOPERM")
+
+
+async def test_a_key_that_may_not_be_read_leaves_the_checks_of_other_streams_on(start):
+    redis = start.redis()
+    broker = start.broker(redis.limited("~stream:public* +@all"))
+    async with broker.connect("private") as refused:
+        await close_of(refused)
+    checks = redis.calls("xinfo|stream")
+    async with broker.connect("public"):
+        assert redis.calls("xinfo|stream") > checks
+    assert not broker.log("checks_off")
+
+
+# Servers that answer, but not with data. Clients are told, /ready says 503, and it is
+# tried again: nobody waits in silence.
+
+
+def envelope(broker, stream, **query):
+    return broker.connect(stream, format="envelope", **query)
+
+
+async def ready_is(broker, status):
+    await until(lambda: broker.ready() == status, f"/ready is not {status}")
+
+
+async def is_unreadable(broker, ws, unread="never-read"):
+    """As if Redis were away, though the connection stands. Nothing of `unread` is known."""
+    await told(ws, "source", state="stale")
+    await ready_is(broker, 503)
+    assert get(broker.port, history_path(unread)).status == 503
+    assert get(broker.port, "/health").status == 200
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+async def test_a_proxy_that_knows_no_xrange_for_a_while(start, stream, known):
+    """Whether the stream could be read before or not."""
+    redis = start.redis()
+    proxy = start._keep(RewritingProxy(redis.port))
+    broker = start.broker(proxy)
+    first = redis.publish(stream, "1")
+    if not known:
+        proxy.rewrites = (b"XRANGE", b"XRANGF")
+    async with envelope(broker, stream, from_="first") as ws:
+        if known:
+            await told(ws, "live")
+            proxy.rewrites = (b"XRANGE", b"XRANGF")
+        second = redis.publish(stream, "2")
+        await is_unreadable(broker, ws)
+        assert "unknown command" in broker.wait_log("redis_unreadable")["error"]
+        proxy.rewrites = None
+        got = await told(ws, "source", state="ok")
+        await ready_is(broker, 200)
+        assert ids(got) == ([second] if known else [first, second])
+    assert not broker.log("checks_off")
+
+
+async def test_a_server_without_xrange(start, stream):
+    """There is no other way to read a stream: it says so, and does not pretend."""
+    redis = start.redis(config=['rename-command XRANGE ""'])
+    broker = start.broker(redis)
+    async with envelope(broker, stream) as ws:
+        await is_unreadable(broker, ws)
+
+
+async def test_a_password_that_is_set_meanwhile(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis)
+    admin = redis.connect(password="new")
+    async with envelope(broker, stream) as ws:
+        await told(ws, "live")
+        redis.client.config_set("requirepass", "new")
+        admin.execute_command("CLIENT KILL TYPE normal SKIPME yes")
+        await is_unreadable(broker, ws)
+        broker.wait_log(["redis_down", "password"])
+        admin.config_set("requirepass", "")
+        await told(ws, "source", state="ok")
+        await ready_is(broker, 200)
+
+
+async def test_a_cluster_node_without_slots(start, stream):
+    redis = start.redis(config=["cluster-enabled yes"])
+    broker = start.broker(redis)
+    async with envelope(broker, stream) as ws:
+        await is_unreadable(broker, ws)
+        assert broker.wait_log("redis_unreadable")["error"].startswith("CLUSTERDOWN")
+        redis.client.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")
+        await told(ws, "source", state="ok")
+        await ready_is(broker, 200)
+        await until(lambda: redis.client.cluster("info")["cluster_state"] == "ok", "no cluster")
+        event = redis.publish(stream, "1")
+        assert ids(await told(ws, "event")) == [event]
+
+
+def names_of_nodes(stream):
+    """A stream of the lower half of the slots, and one of the upper half."""
+    names = [f"{stream}-{n}" for n in range(64)]
+    is_low = [key_slot(f"stream:{name}".encode()) < 8192 for name in names]
+    return names[is_low.index(True)], names[is_low.index(False)]
+
+
+async def two_cluster_nodes(start):
+    low, high = (start.redis(config=["cluster-enabled yes"]) for _ in range(2))
+    low.client.execute_command("CLUSTER ADDSLOTSRANGE 0 8191")
+    high.client.execute_command("CLUSTER ADDSLOTSRANGE 8192 16383")
+    high.client.execute_command("CLUSTER SET-CONFIG-EPOCH 2")
+    low.client.execute_command(f"CLUSTER MEET 127.0.0.1 {high.port}")
+    for node in (low, high):
+        await until(
+            lambda: node.client.cluster("info")["cluster_state"] == "ok", "no cluster", 30
+        )
+    return low, high
+
+
+async def test_a_cluster_node_that_has_none_of_the_streams(start, stream):
+    _, there = names_of_nodes(stream)
+    low, _ = await two_cluster_nodes(start)
+    broker = start.broker(low)
+    async with envelope(broker, there) as ws:
+        await is_unreadable(broker, ws, unread=there)
+        said = broker.wait_log("redis_unreadable")
+        assert said["error"].startswith("MOVED") and "Cluster" in said["hint"]
+
+
+async def test_a_cluster_node_that_has_some_of_the_streams(start, stream):
+    """Who asks for the others is told why it gets nothing, and the rest goes on."""
+    here, there = names_of_nodes(stream)
+    low, high = await two_cluster_nodes(start)
+    broker = start.broker(low)
+    async with broker.connect(here) as ws:
+        for _ in range(2):
+            async with broker.connect(there) as foreign:
+                code, reason = await close_of(foreign)
+                assert code == 1011 and "MOVED" in reason
+        low.publish(here, "goes on")
+        assert await receive(ws, 1) == ["goes on"]
+        assert get(broker.port, history_path(there)).status == 503
+        assert get(broker.port, history_path(here)).status == 200
+        assert broker.ready() == 200
+        checks = low.calls("xinfo|stream")
+        low.client.delete(f"stream:{here}")
+        await until(lambda: low.calls("xinfo|stream") > checks, "what is lost is not looked for")
+    assert not broker.log("checks_off")
+    assert "Cluster" in broker.log("read_failed")[0]["hint"]
+
+
+async def test_streams_of_another_cluster_node_are_said_first(start, stream):
+    """Nothing can be read until somebody asks for a stream that is here."""
+    here, there = names_of_nodes(stream)
+    low, _ = await two_cluster_nodes(start)
+    broker = start.broker(low)
+    async with envelope(broker, there) as foreign:
+        await told(foreign, "source", state="stale")
+        async with envelope(broker, here) as ws:
+            event = low.publish(here, "1")
+            assert ids(await told(ws, "event")) == [event]
+            code, _ = await close_of(foreign)
+            assert code == 1011
+            await ready_is(broker, 200)
+
+
+async def test_a_slot_that_moves_to_another_node(start, stream):
+    """The other streams of the same server go on."""
+    here, _ = names_of_nodes(stream)
+    low, high = await two_cluster_nodes(start)
+    stays = next(
+        name
+        for name in (f"{stream}-stays-{n}" for n in range(64))
+        if key_slot(f"stream:{name}".encode()) < 8192
+    )
+    broker = start.broker(low, BOND_SWEEP_SECONDS=1)
+    async with broker.connect(here) as ws, broker.connect(stays) as other:
+        slot = key_slot(f"stream:{here}".encode())
+        id_of_high = high.client.execute_command("CLUSTER MYID").decode()
+        for node in (high, low):
+            node.client.execute_command(f"CLUSTER SETSLOT {slot} NODE {id_of_high}")
+        assert (await close_of(ws))[0] == 1011
+        low.publish(stays, "goes on")
+        assert await receive(other, 1) == ["goes on"]
+        await ready_is(broker, 200)
 
 
 async def test_a_replica(start, stream):

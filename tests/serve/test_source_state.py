@@ -3,6 +3,7 @@ cannot be read, and that it can again only when they have had what they missed."
 
 import asyncio
 import json
+import signal
 import time
 
 import pytest
@@ -215,3 +216,43 @@ async def test_raw_clients_hear_nothing_of_it(start, stream):
         await until(lambda: broker.ready() == 200, "it is not ready")
         redis.publish(stream, "2")
         assert await receive(ws, 2) == ["1", "2"]
+
+
+async def up_to_date(ws):
+    """Until the client is told so, if it was told otherwise: what it is told meanwhile."""
+    got = []
+    while True:
+        try:
+            got.append(checked(await asyncio.wait_for(ws.recv(), seconds(0.5))))
+        except asyncio.TimeoutError:
+            if not got or got[-1] == {"type": "source", "state": "ok"}:
+                return got
+
+
+@pytest.mark.parametrize("who", ["broker", "redis"])
+@pytest.mark.parametrize("quiet", [True, False], ids=["quiet", "busy"])
+async def test_after_a_silence_only_what_changed_is_read(start, stream, who, quiet):
+    """The connection stood, so Redis has said what changed, or is about to. Streams that did
+    not change are up to date without a read, whoever it was that did not listen."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_STALE_MS=400)
+    names = [f"{stream}-{n}" for n in range(60)]
+    clients = [await envelope(broker, name) for name in names]
+    for name, ws in zip(names, clients):
+        event = redis.publish(name, "1")
+        await told(ws, "event", id=event)
+    before = redis.calls("xrange")
+    process = broker.process if who == "broker" else redis.process
+    process.send_signal(signal.SIGSTOP)
+    if who == "broker" and not quiet:
+        event = redis.publish(names[0], "2")
+    time.sleep(2)  # longer than BOND_STALE_MS: that is the subject
+    process.send_signal(signal.SIGCONT)
+    if who == "redis" and not quiet:
+        event = redis.publish(names[0], "2")
+    if not quiet:
+        await told(clients[0], "event", id=event)
+    await asyncio.gather(*map(up_to_date, clients))
+    assert redis.calls("xrange") - before < len(names) / 2
+    for ws in clients:
+        await ws.close()
