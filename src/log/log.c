@@ -139,6 +139,32 @@ const struct item *log_item(const struct log *l, uint64_t seq)
     return segment_item(e->segment, (uint32_t)(seq - e->first_seq));
 }
 
+// How many of an extent's items lie before `seq`.
+static uint32_t items_before(const struct extent *e, uint64_t seq)
+{
+    if (seq <= e->first_seq)
+        return 0;
+    return seq - e->first_seq < e->count ? (uint32_t)(seq - e->first_seq) : e->count;
+}
+
+int64_t log_count_events(const struct log *l, uint64_t from, uint64_t to)
+{
+    int64_t count = 0;
+    if (from >= to)
+        return 0;
+    CHECK(to <= l->end_seq);
+    const struct extent *behind = last_extent(l) + 1;
+    for (const struct extent *e = extent_of(l, from); e < behind && e->first_seq < to; e++)
+        count += (int64_t)segment_events(e->segment, items_before(e, to)) -
+                 (int64_t)segment_events(e->segment, items_before(e, from));
+    return count;
+}
+
+bool log_has_gaps(const struct log *l, uint64_t from, uint64_t to)
+{
+    return from < to && (uint64_t)log_count_events(l, from, to) < to - from;
+}
+
 bool log_last_id(const struct log *l, struct eventid *id)
 {
     for (uint64_t seq = l->end_seq; seq > l->run_seq; seq--) {

@@ -58,6 +58,11 @@ struct extent *log_extent(const struct log *l, size_t i);       // 0 is the olde
 const struct item *log_item(const struct log *l, uint64_t seq); // CHECKs that it is here
 bool log_last_id(const struct log *l, struct eventid *id);      // of the latest run; false: none
 
+// Events, and whether there are gaps, among the items from `from` up to `to`: all of
+// them are here. The work is one step for each extent between the two, not for each item.
+int64_t log_count_events(const struct log *l, uint64_t from, uint64_t to);
+bool log_has_gaps(const struct log *l, uint64_t from, uint64_t to);
+
 // The worker's side.
 
 // Takes over the extent's reference. It continues the last extent or follows it.

@@ -335,7 +335,7 @@ static void fall_behind(struct client *c, uint64_t first_seq)
     int64_t missed = 0;
     for (uint64_t seq = c->cursor.seq; seq < until; seq++)
         missed += c->follow->of->items[seq].kind == ITEM_EVENT;
-    EXPECT(seek_count_events(l, c->cursor.seq, until) == missed);
+    EXPECT(log_count_events(l, c->cursor.seq, until) == missed);
     if (c->cursor.seq < first_seq)
         c->cursor = (struct cursor){ .seq = first_seq };
     c->due = c->cursor.seq;

@@ -433,6 +433,19 @@ static void finish_frame(struct client *c)
     c->place = (struct place){ .seq = c->cursor.seq };
 }
 
+static void count_some(const struct worker *w)
+{
+    if (!w->follows || w->first_seq == w->end_seq)
+        return;
+    uint64_t from = w->first_seq + below(w->end_seq - w->first_seq + 1);
+    uint64_t to = from + below(w->end_seq - from + 1);
+    int64_t events = 0;
+    for (uint64_t seq = from; seq < to; seq++)
+        events += items[seq].kind == ITEM_EVENT;
+    EXPECT(log_count_events(&w->log, from, to) == events);
+    EXPECT(log_has_gaps(&w->log, from, to) == ((uint64_t)events < to - from));
+}
+
 static void look_at_an_item(const struct worker *w)
 {
     if (!w->follows || w->first_seq == w->end_seq)
@@ -483,7 +496,10 @@ static void live_a_step(void)
         if (w->follows && one_in(10))
             unfollow(w);
         break;
-    case 20: look_at_an_item(w); break;
+    case 20:
+        look_at_an_item(w);
+        count_some(w);
+        break;
     case 21: join(c); break;
     case 22:
         if (c->worker)

@@ -321,6 +321,42 @@ static void the_array_of_extents_stays_as_small_as_the_log(void **state)
     assert_int_equal(tail.bytes, 4 * SEGMENT_SIZE);
 }
 
+// ---- counting ---------------------------------------------------------------
+
+static void events_are_counted_across_extents(void **state)
+{
+    (void)state;
+    items(". a b . . c d . e .");
+    assert_int_equal(log_count_events(&tail, 0, 10), 5);
+    assert_int_equal(log_count_events(&tail, 1, 3), 2);
+    assert_int_equal(log_count_events(&tail, 3, 5), 0);
+    assert_int_equal(log_count_events(&tail, 5, 9), 3);
+    assert_int_equal(log_count_events(&tail, 4, 4), 0);
+    assert_int_equal(log_count_events(&tail, 10, 10), 0);
+    assert_true(log_has_gaps(&tail, 0, 2));
+    assert_false(log_has_gaps(&tail, 1, 3));
+    assert_false(log_has_gaps(&tail, 5, 7));
+    assert_true(log_has_gaps(&tail, 5, 8));
+    assert_false(log_has_gaps(&tail, 3, 3));
+}
+
+// Each client that fell behind is told how many it missed: were that to walk the items,
+// it would be clients times items in one turn of the worker.
+static void counting_looks_at_no_item_but_the_last_before_a_border(void **state)
+{
+    (void)state;
+    struct segment *made;
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct item item = { .id = id_of(i), .kind = ITEM_EVENT };
+        assert_true(log_append(&tail, item, VIEW(""), VIEW("x"), 64 * KIB, &made));
+    }
+    for (uint64_t seq = 0; seq < 1000; seq++)
+        if (seq != 9 && seq != 989) // between them, nothing but nonsense
+            memset((void *)(uintptr_t)log_item(&tail, seq), 0, sizeof(struct item));
+    assert_int_equal(log_count_events(&tail, 10, 990), 980);
+    assert_false(log_has_gaps(&tail, 10, 990));
+}
+
 // ---- the last id, runs ------------------------------------------------------
 
 static void assert_last_id(const struct log *l, uint64_t ms)
@@ -918,6 +954,8 @@ int main(void)
         TEST(what_is_left_of_an_item),
         TEST(a_worker_knows_what_it_was_told),
         TEST(an_extent_is_continued_by_its_own),
+        TEST(events_are_counted_across_extents),
+        TEST(counting_looks_at_no_item_but_the_last_before_a_border),
         TEST(letters_may_be_read_late),
         TEST(a_worker_keeps_what_the_tail_has_dropped),
         TEST(a_half_told_extent_leaves_whole),
