@@ -6,6 +6,7 @@
 #define SEGMENT_SIZE_MAX (1 * MIB)
 #define SEGMENTS_PER_RING 8 // a ring is trimmed by about this fraction at a time
 #define SAY_EVERY_MS 10000
+#define RETELL_MS 20 // a full mailbox is looked at again
 
 struct subscription {
     struct list node; // of its edition
@@ -424,19 +425,22 @@ static size_t first_untold(const struct log *l, uint64_t told_end_seq)
     return i;
 }
 
-static void tell(struct ring *r, const struct edition *e, struct subscription *s)
+static bool has_news_for(const struct ring *r, const struct log *l, const struct subscription *s)
+{
+    return s->told_end_seq != l->end_seq || s->told_first_seq != l->first_seq ||
+           s->told_ready != r->ready || s->told_epoch != r->epoch || s->refresh == DONE;
+}
+
+static struct news *news_for(const struct ring *r, const struct edition *e,
+                             const struct subscription *s)
 {
     const struct log *l = &e->log;
-    bool refreshed = s->refresh == DONE;
-    if (s->told_end_seq == l->end_seq && s->told_first_seq == l->first_seq &&
-        s->told_ready == r->ready && s->told_epoch == r->epoch && !refreshed)
-        return;
-
     size_t untold = first_untold(l, s->told_end_seq);
     size_t count = l->len - untold;
-    struct news *news = must_alloc(sizeof(*news) + count * sizeof(struct extent));
+    size_t size = sizeof(struct news) + count * sizeof(struct extent);
+    struct news *news = must_alloc(size);
     *news = (struct news){
-        .letter.kind = LETTER_NEWS,
+        .letter = { .kind = LETTER_NEWS, .weight = size },
         .stream = s->stream,
         .first_seq = l->first_seq,
         .end_seq = l->end_seq,
@@ -445,28 +449,51 @@ static void tell(struct ring *r, const struct edition *e, struct subscription *s
         .floor = e->floor,
         .epoch = r->epoch,
         .ready = r->ready,
-        .refreshed = refreshed,
+        .refreshed = s->refresh == DONE,
         .extent_count = count,
     };
     for (size_t i = 0; i < count; i++) {
-        news->extents[i] = *log_extent(l, untold + i);
-        segment_ref(news->extents[i].segment);
+        struct extent *extent = &news->extents[i];
+        *extent = *log_extent(l, untold + i);
+        segment_ref(extent->segment);
+        if (extent->first_seq >= s->told_end_seq) // else an earlier letter bears its weight
+            news->letter.weight += extent->segment->size;
     }
-    mailbox_post(s->to, &news->letter);
+    return news;
+}
 
-    s->told_first_seq = l->first_seq;
-    s->told_end_seq = l->end_seq;
+// False: its worker has enough to read.
+static bool tell(const struct ring *r, const struct edition *e, struct subscription *s)
+{
+    if (!has_news_for(r, &e->log, s))
+        return true;
+    if (mailbox_weight(s->to) >= LETTERS_BYTES_MAX)
+        return false;
+    mailbox_post(s->to, &news_for(r, e, s)->letter);
+    s->told_first_seq = e->log.first_seq;
+    s->told_end_seq = e->log.end_seq;
     s->told_epoch = r->epoch;
     s->told_ready = r->ready;
-    if (refreshed)
+    if (s->refresh == DONE)
         s->refresh = NOT_WANTED;
+    return true;
 }
 
 void ring_tell(struct ring *r)
 {
+    bool all_told = true;
     for (size_t form = 0; form < FORM_COUNT; form++)
         LIST_EACH (node, &r->editions[form].subscriptions)
-            tell(r, &r->editions[form], LIST_ITEM(node, struct subscription, node));
+            all_told &= tell(r, &r->editions[form], LIST_ITEM(node, struct subscription, node));
+    if (all_told)
+        deadline_cancel(&r->retell);
+    else if (!deadline_armed(&r->retell))
+        deadline_arm(&r->all->retells, &r->retell, r->all->loop->now_ms);
+}
+
+static void retell_due(struct deadline *d)
+{
+    ring_tell(CONTAINER_OF(d, struct ring, retell));
 }
 
 // ---- start and end --------------------------------------------------------------
@@ -478,6 +505,8 @@ void rings_init(struct rings *all, const struct config *config, struct stats *st
     list_init(&all->segments);
     deadline_queue_init(&all->trims, config->ring_seconds * MS_PER_S / SEGMENTS_PER_RING, trim_due);
     loop_add_queue(loop, &all->trims);
+    deadline_queue_init(&all->retells, RETELL_MS, retell_due);
+    loop_add_queue(loop, &all->retells);
 }
 
 void rings_done(struct rings *all)
@@ -491,6 +520,7 @@ void ring_init(struct ring *r, struct rings *all, struct view id)
 {
     *r = (struct ring){ .all = all, .id = id };
     deadline_init(&r->trim);
+    deadline_init(&r->retell);
     for (size_t form = 0; form < FORM_COUNT; form++) {
         log_init(&r->editions[form].log);
         list_init(&r->editions[form].subscriptions);
@@ -504,6 +534,7 @@ void ring_done(struct ring *r)
     for (size_t form = 0; form < FORM_COUNT; form++)
         drop_edition(r, &r->editions[form]);
     deadline_cancel(&r->trim);
+    deadline_cancel(&r->retell);
     free(r->gaps);
     free(r->gap_seqs);
 }

@@ -16,6 +16,11 @@
 #include "shared/letter.h"
 #include "shared/stats.h"
 
+// What waits unread in a worker's mailbox may keep so much memory (besides what one
+// letter brings, a ring at most); then it is told no more until it has read. What leaves
+// the rings meanwhile is an ordinary trim to it.
+#define LETTERS_BYTES_MAX (32 * MIB)
+
 struct rings {
     const struct config *config;
     struct stats *stats;
@@ -23,6 +28,7 @@ struct rings {
     struct list segments; // the raw ones, oldest first; the others go with them
     size_t bytes;         // of all
     struct deadline_queue trims;
+    struct deadline_queue retells; // of rings with a subscriber whose mailbox was full
     struct form_writer writer;
     struct buffer scratch;
     struct say_limit full, memory_out;
@@ -40,8 +46,9 @@ struct ring {
     struct rings *all;
     struct view id; // the stream's, its owner's bytes
     struct edition editions[FORM_COUNT];
-    struct deadline trim; // armed while there is more than one raw segment
-    struct gap *gaps;     // what the ITEM_GAPs in the log say, oldest first
+    struct deadline trim;   // armed while there is more than one raw segment
+    struct deadline retell; // armed while somebody was not told, for its mailbox is full
+    struct gap *gaps;       // what the ITEM_GAPs in the log say, oldest first
     uint64_t *gap_seqs;
     size_t gap_count, gap_cap;
     // What subscribers are told besides the events:
@@ -81,4 +88,6 @@ void ring_refresh_sent(struct ring *r);
 void ring_refresh_done(struct ring *r);
 void ring_refresh_lost(struct ring *r);
 
-void ring_tell(struct ring *r); // posts to each subscriber what it does not know yet
+// Posts to each subscriber what it does not know yet; to one whose mailbox is full
+// (LETTERS_BYTES_MAX), a little later, by itself.
+void ring_tell(struct ring *r);

@@ -333,6 +333,54 @@ static void one_that_left_is_told_no_more(void **state)
     assert_false(ring_has_subscribers(&ring));
 }
 
+// A worker that hangs: what it is to read is bounded, and another's is not held back.
+static void what_a_worker_does_not_read_is_bounded(void **state)
+{
+    (void)state;
+    static char large[100000];
+    struct worker *hangs = subscribe(0, FORM_RAW), *reads = subscribe(1, FORM_ENVELOPE);
+    memset(large, 'x', sizeof(large));
+    for (uint64_t ms = 1; ms <= 1000; ms++) {
+        ring.last = (struct eventid){ ms, 0 };
+        ring_append(&ring, ring.last, (int64_t)ms, (struct view){ large, sizeof(large) });
+        ring_tell(&ring);
+        read_mail(reads);
+        assert_int_equal(reads->log.end_seq, ms);
+        assert_in_range(segment_bytes_in_use(), 0, LETTERS_BYTES_MAX + 4 * MIB);
+    }
+    assert_in_range(mailbox_weight(&hangs->mailbox), LETTERS_BYTES_MAX,
+                    LETTERS_BYTES_MAX + 2 * MIB);
+    assert_true(deadline_armed(&ring.retell));
+
+    while (mailbox_weight(&hangs->mailbox) > 0)
+        read_mail(hangs);
+    assert_in_range(hangs->log.end_seq, 1, 999); // not told of the rest yet
+    loop.now_ms += 100;
+    deadline_queue_run(&rings.retells, loop.now_ms);
+    read_mail(hangs);
+    assert_int_equal(hangs->log.end_seq, 1000);
+    assert_int_equal(hangs->log.first_seq, raw(&ring)->first_seq);
+    assert_false(deadline_armed(&ring.retell));
+}
+
+static void a_full_mailbox_has_room_for_what_must_come(void **state)
+{
+    (void)state;
+    struct worker *w = subscribe(0, FORM_RAW);
+    struct letter *heavy = must_alloc(sizeof(struct failure));
+    *CONTAINER_OF(heavy, struct failure, letter) = (struct failure){
+        .letter = { .kind = LETTER_FAILED, .weight = LETTERS_BYTES_MAX },
+        .stream = (struct stream *)w,
+    };
+    mailbox_post(&w->mailbox, heavy);
+    event(1);
+    ring_tell(&ring);
+    ring_fail(&ring, 1011, "no stream");
+    read_mail(w);
+    assert_int_equal(w->letters, 0);
+    assert_int_equal(w->failed.close_code, 1011);
+}
+
 // ---- editions ---------------------------------------------------------------
 
 static void a_late_edition_has_the_same_items(void **state)
@@ -802,6 +850,8 @@ int main(void)
         TEST(each_subscriber_is_told_what_it_lacks),
         TEST(letters_may_wait_for_the_end),
         TEST(one_that_left_is_told_no_more),
+        TEST(what_a_worker_does_not_read_is_bounded),
+        TEST(a_full_mailbox_has_room_for_what_must_come),
         TEST(a_late_edition_has_the_same_items),
         TEST(an_edition_lives_as_long_as_it_is_listened_to),
         TEST(it_outlives_a_short_absence),
