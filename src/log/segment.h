@@ -38,7 +38,7 @@ struct segment {
     uint32_t end, count; // the tail's: how far it has written
     int64_t written_ms;  // the tail's: when it last was appended to (monotonic)
     void *owner;         // the tail's: whose ring it is in
-    struct list by_age;  // the tail's: all rings' segments, oldest first
+    struct list by_age;  // the tail's: all rings' segments, by when they last were appended to
     _Alignas(8) char data[];
 };
 

@@ -13,6 +13,7 @@ struct subscription {
     struct mailbox *to;
     struct stream *stream;
     uint64_t told_first_seq, told_end_seq, told_epoch;
+    struct eventid told_last;
     bool told_ready;
     enum { NOT_WANTED, WANTED, SENT, DONE } refresh;
 };
@@ -66,11 +67,25 @@ static void drop_gaps_before(struct ring *r, uint64_t seq)
     memmove(r->gap_seqs, r->gap_seqs + gone, r->gap_count * sizeof(*r->gap_seqs));
 }
 
-// The oldest raw segment goes, and of each edition what lies before the rest.
+static bool all_told_up_to(const struct ring *r, uint64_t seq)
+{
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        LIST_EACH (node, &r->editions[form].subscriptions)
+            if (LIST_ITEM(node, struct subscription, node)->told_end_seq < seq)
+                return false;
+    return true;
+}
+
+// The oldest raw segment goes, and of each edition what lies before the rest. But first
+// its subscribers are told of what is in it: a letter holds the segments that it names,
+// and a worker sends them before it hears, from the next letter, that they have left.
+// So one read that brings more than the ring holds costs a client that reads nothing.
 static void drop_oldest(struct ring *r)
 {
     struct extent *oldest = log_extent(RAW(r), 0);
     uint64_t seq = oldest->first_seq + oldest->count;
+    if (!all_told_up_to(r, seq))
+        ring_tell(r);
     for (size_t form = 0; form < FORM_COUNT; form++)
         drop_segments_before(r, &r->editions[form], seq);
     drop_gaps_before(r, seq);
@@ -84,8 +99,9 @@ static size_t ring_bytes(const struct ring *r)
     return bytes;
 }
 
-// Each ring has its limit, and all together have one. At the latter the oldest
-// segment of all goes, whosever it is: the window shrinks for everyone alike.
+// Each ring has its limit, and all together have one. At the latter the segment goes
+// that was last appended to before all others, whosever it is: the window shrinks for
+// everyone alike, and a quiet stream's newest event is as new as its time says.
 static void enforce_limits(struct ring *r)
 {
     struct rings *all = r->all;
@@ -172,9 +188,9 @@ static bool append_to(struct ring *r, struct log *l, struct item item, struct vi
     if (made) {
         made->owner = r;
         all->bytes += made->size;
-        if (l == RAW(r))
-            list_push(&all->segments, &made->by_age);
     }
+    if (l == RAW(r))
+        list_move(&all->segments, &log_extent(l, l->len - 1)->segment->by_age);
     return true;
 }
 
@@ -219,14 +235,19 @@ static void append(struct ring *r, struct item item, struct view payload, const 
         if (e->active && !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
             fail_edition(r, form, 1011, "the broker is out of memory");
     }
+}
+
+static void has_grown(struct ring *r)
+{
     enforce_limits(r);
-    if (raw->len > 1 && !deadline_armed(&r->trim))
+    if (RAW(r)->len > 1 && !deadline_armed(&r->trim))
         deadline_arm(&r->all->trims, &r->trim, r->all->loop->now_ms);
 }
 
 void ring_append(struct ring *r, struct eventid id, int64_t time_ms, struct view payload)
 {
     append(r, (struct item){ .id = id, .time_ms = time_ms, .kind = ITEM_EVENT }, payload, NULL);
+    has_grown(r);
 }
 
 static void keep_gap(struct ring *r, const struct gap *gap)
@@ -249,6 +270,7 @@ void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms)
     if (gap->reason == GAP_RESET)
         for (size_t form = 0; form < FORM_COUNT; form++)
             log_reset(&r->editions[form].log);
+    has_grown(r); // not before the new run has begun: subscribers may be told of it
 }
 
 bool ring_has(const struct ring *r, struct eventid id, struct view payload)
@@ -428,7 +450,8 @@ static size_t first_untold(const struct log *l, uint64_t told_end_seq)
 static bool has_news_for(const struct ring *r, const struct log *l, const struct subscription *s)
 {
     return s->told_end_seq != l->end_seq || s->told_first_seq != l->first_seq ||
-           s->told_ready != r->ready || s->told_epoch != r->epoch || s->refresh == DONE;
+           s->told_ready != r->ready || s->told_epoch != r->epoch ||
+           eventid_cmp(s->told_last, r->last) != 0 || s->refresh == DONE;
 }
 
 static struct news *news_for(const struct ring *r, const struct edition *e,
@@ -473,6 +496,7 @@ static bool tell(const struct ring *r, const struct edition *e, struct subscript
     s->told_first_seq = e->log.first_seq;
     s->told_end_seq = e->log.end_seq;
     s->told_epoch = r->epoch;
+    s->told_last = r->last;
     s->told_ready = r->ready;
     if (s->refresh == DONE)
         s->refresh = NOT_WANTED;

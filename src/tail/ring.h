@@ -25,7 +25,7 @@ struct rings {
     const struct config *config;
     struct stats *stats;
     struct loop *loop;    // for its clock and its deadlines
-    struct list segments; // the raw ones, oldest first; the others go with them
+    struct list segments; // the raw ones, by their last append; the others go with them
     size_t bytes;         // of all
     struct deadline_queue trims;
     struct deadline_queue retells; // of rings with a subscriber whose mailbox was full

@@ -21,6 +21,8 @@ struct worker {
     struct news *told;     // the latest letter; its extents have gone to the log
     size_t letters;        // so many NEWS have come
     size_t extents;        // in the latest one
+    uint64_t heard_seq;    // up to here items came, in whichever letter
+    bool has_hole;         // some never came
     struct failure failed; // the latest FAILED; its kind is set
 };
 
@@ -40,6 +42,10 @@ static struct { // what was appended, by id.ms
 
 static void take_news(struct worker *w, struct news *news)
 {
+    for (size_t i = 0; i < news->extent_count; i++) {
+        w->has_hole = w->has_hole || news->extents[i].first_seq > w->heard_seq;
+        w->heard_seq = news->extents[i].first_seq + news->extents[i].count;
+    }
     log_trim(&w->log, news->first_seq);
     for (size_t i = 0; i < news->extent_count; i++)
         log_extend(&w->log, &news->extents[i]);
@@ -564,6 +570,79 @@ static void all_rings_together_have_a_limit(void **state)
     assert_int_equal(w->log.bytes, raw(&ring)->bytes);
 }
 
+static void a_quiet_stream_is_as_new_as_its_latest_event(void **state)
+{
+    (void)state;
+    config.memory_bytes = 32 * 1024;
+    event_of(&other, 1, 1); // its segment is older than all others
+    uint64_t ms = 2;
+    for (; rings.bytes + 10 * KIB < (size_t)config.memory_bytes; ms++)
+        event_of(&ring, ms, 300);
+    event_of(&other, 900, 1);
+    for (; raw(&ring)->first_seq == 0; ms++)
+        event_of(&ring, ms, 300);
+    assert_int_equal(raw(&other)->first_seq, 0);
+    assert_int_equal(raw(&other)->end_seq - raw(&other)->first_seq, 2);
+}
+
+static void what_comes_and_leaves_in_one_turn_is_told_before(void **state)
+{
+    (void)state;
+    config.ring_bytes = 16 * 1024;
+    struct worker *plain = subscribe(0, FORM_RAW), *enveloped = subscribe(1, FORM_ENVELOPE);
+    events(1, 200); // one read that brings more than the ring holds
+    tell(&ring);
+    assert_true(raw(&ring)->first_seq > 100);
+    for (struct worker *w = plain; w <= enveloped; w++) {
+        assert_false(w->has_hole);
+        assert_int_equal(w->heard_seq, 200);
+        assert_int_equal(w->told->first_seq, raw(&ring)->first_seq);
+    }
+}
+
+static void what_leaves_for_others_is_told_before_too(void **state)
+{
+    (void)state;
+    config.memory_bytes = 32 * 1024;
+    struct worker *w = subscribe_to(&other, 0, FORM_RAW);
+    for (uint64_t ms = 1; ms <= 20; ms++)
+        event_of(&other, ms, 300);
+    events(21, 200); // in the same turn
+    assert_int_equal(raw(&other)->len, 0);
+    read_mail(w);
+    assert_false(w->has_hole);
+    assert_int_equal(w->heard_seq, 20);
+}
+
+static void the_newest_id_is_told_though_its_event_was_before(void **state)
+{
+    (void)state;
+    config.ring_bytes = 8 * 1024;
+    static const char pad[300];
+    struct worker *w = subscribe(0, FORM_RAW);
+    for (uint64_t ms = 1; ms <= 100; ms++) {
+        ring_append(&ring, (struct eventid){ ms, 0 }, (int64_t)ms,
+                    (struct view){ pad, sizeof(pad) });
+        ring.last = (struct eventid){ ms, 0 };
+        tell(&ring);
+        assert_id(w->told->last, ms, 0);
+    }
+}
+
+static void a_run_is_told_though_its_reset_pushed_something_out(void **state)
+{
+    (void)state;
+    config.ring_bytes = 8 * 1024;
+    struct worker *w = subscribe(0, FORM_ENVELOPE);
+    for (uint64_t ms = 1; ms <= 200; ms++) {
+        event_of(&ring, ms, 100);
+        gap(GAP_RESET, 0);
+        tell(&ring);
+        assert_int_equal(w->told->run_seq, raw(&ring)->run_seq);
+        assert_int_equal(w->told->run_seq, 2 * ms);
+    }
+}
+
 static void a_ring_may_be_emptied_for_others(void **state)
 {
     (void)state;
@@ -863,6 +942,11 @@ int main(void)
         TEST(an_edition_that_is_new_counts_too),
         TEST(what_has_just_come_stays),
         TEST(all_rings_together_have_a_limit),
+        TEST(a_quiet_stream_is_as_new_as_its_latest_event),
+        TEST(what_comes_and_leaves_in_one_turn_is_told_before),
+        TEST(what_leaves_for_others_is_told_before_too),
+        TEST(the_newest_id_is_told_though_its_event_was_before),
+        TEST(a_run_is_told_though_its_reset_pushed_something_out),
         TEST(a_ring_may_be_emptied_for_others),
         TEST(what_is_older_than_the_window_leaves),
         TEST(the_newest_segment_stays),
