@@ -126,9 +126,9 @@ static bool had_before(const struct feed *f, struct eventid id, struct view payl
         return false;
     int64_t now_ms = feeds_redis_now_ms(f->all);
     int64_t window_ms = f->all->config->ring_seconds * MS_PER_S;
-    return ring_has(&f->ring, id, payload) ||
+    return is_timestamp(id.ms, now_ms - window_ms) ||
            (is_timestamp(id.ms, now_ms) && ring_had(&f->ring, id)) ||
-           is_timestamp(id.ms, now_ms - window_ms);
+           ring_has(&f->ring, id, payload);
 }
 
 // An entry is [id, [field, value, …]]. Null instead of the fields: deleted since.

@@ -276,8 +276,8 @@ void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms)
 bool ring_has(const struct ring *r, struct eventid id, struct view payload)
 {
     const struct log *l = RAW(r);
-    return log_has_id(l, id) &&
-           view_eq(form_raw_payload(log_bytes(l, log_seek_id(l, id))), payload);
+    uint64_t seq;
+    return log_find_id(l, id, &seq) && view_eq(form_raw_payload(log_bytes(l, seq)), payload);
 }
 
 bool ring_had(const struct ring *r, struct eventid id)
@@ -317,7 +317,10 @@ static bool make_edition(struct ring *r, enum form form)
         if (!append_to(r, &e->log, *item, encode(r, form, item, payload, gap_at(r, seq))))
             return false;
     }
-    e->log.run_seq = raw->run_seq;
+    uint64_t runs[LOG_OLDER_RUNS_MAX + 1];
+    size_t run_count = log_runs_from(raw, 0, runs);
+    for (size_t i = 0; i < run_count; i++)
+        log_begin_run(&e->log, runs[i]);
     e->floor = r->editions[FORM_RAW].floor;
     e->active = true;
     return true;
@@ -460,21 +463,24 @@ static struct news *news_for(const struct ring *r, const struct edition *e,
     const struct log *l = &e->log;
     size_t untold = first_untold(l, s->told_end_seq);
     size_t count = l->len - untold;
-    size_t size = sizeof(struct news) + count * sizeof(struct extent);
+    uint64_t runs[LOG_OLDER_RUNS_MAX + 1];
+    size_t run_count = log_runs_from(l, s->told_end_seq, runs);
+    size_t size = sizeof(struct news) + count * sizeof(struct extent) + run_count * sizeof(runs[0]);
     struct news *news = must_alloc(size);
     *news = (struct news){
         .letter = { .kind = LETTER_NEWS, .weight = size },
         .stream = s->stream,
         .first_seq = l->first_seq,
         .end_seq = l->end_seq,
-        .run_seq = l->run_seq,
         .last = r->last,
         .floor = e->floor,
         .epoch = r->epoch,
         .ready = r->ready,
         .refreshed = s->refresh == DONE,
+        .run_count = run_count,
         .extent_count = count,
     };
+    memcpy(news_runs(news), runs, run_count * sizeof(runs[0]));
     for (size_t i = 0; i < count; i++) {
         struct extent *extent = &news->extents[i];
         *extent = *log_extent(l, untold + i);

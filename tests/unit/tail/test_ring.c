@@ -46,11 +46,7 @@ static void take_news(struct worker *w, struct news *news)
         w->has_hole = w->has_hole || news->extents[i].first_seq > w->heard_seq;
         w->heard_seq = news->extents[i].first_seq + news->extents[i].count;
     }
-    log_trim(&w->log, news->first_seq);
-    for (size_t i = 0; i < news->extent_count; i++)
-        log_extend(&w->log, &news->extents[i]);
-    if (w->log.len == 0)
-        w->log.first_seq = w->log.end_seq = news->end_seq;
+    news_take(news, &w->log);
     free(w->told);
     w->told = news;
     w->extents = news->extent_count;
@@ -470,9 +466,9 @@ static void a_reset_begins_a_run_in_each_edition(void **state)
     struct worker *late = subscribe(1, FORM_SSE), *plain = subscribe(2, FORM_RAW);
     tell(&ring);
     assert_int_equal(raw(&ring)->run_seq, 3);
-    assert_int_equal(early->told->run_seq, 3);
-    assert_int_equal(late->told->run_seq, 3);
-    assert_int_equal(plain->told->run_seq, 3);
+    assert_int_equal(early->log.run_seq, 3);
+    assert_int_equal(late->log.run_seq, 3);
+    assert_int_equal(plain->log.run_seq, 3);
     assert_has(early, "10 20 .20 5");
     assert_has(late, "10 20 .20 5");
     assert_has(plain, "10 20 .20 5");
@@ -638,8 +634,8 @@ static void a_run_is_told_though_its_reset_pushed_something_out(void **state)
         event_of(&ring, ms, 100);
         gap(GAP_RESET, 0);
         tell(&ring);
-        assert_int_equal(w->told->run_seq, raw(&ring)->run_seq);
-        assert_int_equal(w->told->run_seq, 2 * ms);
+        assert_int_equal(w->log.run_seq, raw(&ring)->run_seq);
+        assert_int_equal(w->log.run_seq, 2 * ms);
     }
 }
 
