@@ -250,9 +250,9 @@ static void retry_due(struct deadline *d)
 
 static void cut_for_nonsense(struct tail *t)
 {
-    if (t->feeds.nonsense)
-        link_cut(t->link, t->feeds.nonsense);
-    t->feeds.nonsense = NULL;
+    if (t->feeds.bad_reply)
+        link_cut(t->link, t->feeds.bad_reply);
+    t->feeds.bad_reply = NULL;
 }
 
 static void answer_range(struct feed *f, struct view reply)
@@ -363,7 +363,7 @@ static bool may_be_hot(const struct feed *f)
 {
     bool at_end = f->placed && f->ring.ready && !f->unsure && !f->check && !f->asked &&
                   list_empty(&f->in_dirty);
-    return at_end && !eventid_is_none(f->ring.last) && eventid_is_none(f->sift) &&
+    return at_end && !eventid_is_none(f->ring.last) && eventid_is_none(f->dedupe_until) &&
            !deadline_armed(&f->linger) && f->page >= HOT_PAGE_MIN;
 }
 
