@@ -11,7 +11,8 @@
 #define PAGE_FIRST 32 // entries, while their size is not known
 #define PAGE_MIN 2    // one of them is the one that we have
 #define PAGE_MAX 512
-#define WARM_MS 2000 // a stream is warm when its changes come closer together than this
+#define WARM_MS 2000        // a stream is warm when its changes come closer together than this
+#define CLOCK_ERROR_MS 1000 // our estimate of Redis's clock is not later than it by more
 #define SAY_EVERY_MS 10000
 #define LOSS_SAY_MS 20 // a FLUSHALL resets thousands at once
 
@@ -79,19 +80,22 @@ void feed_doubt(struct feed *f)
 
 // ---- what an entry becomes ------------------------------------------------------
 
-// Ids are timestamps unless someone chose them. Those of the last ten years are.
-static bool is_timestamp(uint64_t ms, int64_t now_ms)
+// Ids are timestamps unless someone chose them: those of the ten years before `until_ms` are.
+static bool is_timestamp(uint64_t ms, int64_t until_ms)
 {
     const int64_t year_ms = INT64_C(365) * 24 * 3600 * MS_PER_S;
-    return ms <= (uint64_t)now_ms && ms > (uint64_t)(now_ms - 10 * year_ms);
+    return ms <= (uint64_t)until_ms && ms > (uint64_t)(until_ms - 10 * year_ms);
 }
 
-// When an event happened: its id says so; where ids are no timestamps, when it
-// came, or "long ago" for what was there before us.
+// When an event happened: its id says so. What we know of Redis's clock is an estimate:
+// an id a little ahead of it was given now. Where ids are no timestamps, when it came, or
+// "long ago" for what was there before us.
 static int64_t event_time(const struct feed *f, struct eventid id)
 {
     int64_t now_ms = feeds_redis_now_ms(f->all);
-    return is_timestamp(id.ms, now_ms) ? (int64_t)id.ms : f->placed ? now_ms : 0;
+    if (!is_timestamp(id.ms, now_ms + CLOCK_ERROR_MS))
+        return f->placed ? now_ms : 0;
+    return (int64_t)id.ms < now_ms ? (int64_t)id.ms : now_ms;
 }
 
 static void append_gap(struct feed *f, enum gap_reason reason, struct eventid before,
@@ -130,7 +134,7 @@ static bool had_before(const struct feed *f, struct eventid id, struct view payl
     int64_t now_ms = feeds_redis_now_ms(f->all);
     int64_t window_ms = f->all->config->ring_seconds * MS_PER_S;
     return is_timestamp(id.ms, now_ms - window_ms) ||
-           (is_timestamp(id.ms, now_ms) && ring_had(&f->ring, id)) ||
+           (is_timestamp(id.ms, now_ms + CLOCK_ERROR_MS) && ring_had(&f->ring, id)) ||
            ring_has(&f->ring, id, payload);
 }
 

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+
 // ---- how the tests speak ----------------------------------------------------
 // What Redis has is a list of ids, "10 20 30": entries 10-0, 20-0, 30-0, each with its
 // id as data; "10a" is another event of the id 10-0. What came of it is told in the
@@ -259,6 +261,42 @@ static void the_one_before_the_window_does_not_end_a_page(void **state)
     assert_true(is_dirty());
     assert_false(feed->ring.ready);
     assert_told("5 10 20 30");
+}
+
+// ---- when it happened -------------------------------------------------------
+
+static int64_t time_of(uint64_t seq)
+{
+    return log_item(&feed->ring.editions[FORM_RAW].log, seq)->time_ms;
+}
+
+// Our estimate of Redis's clock is a little late. If such an id stood for no time, an event
+// that was there when we came would be "long ago": a client that asks for the last minute
+// would not get it.
+static void an_id_a_little_ahead_happened_now(void **state)
+{
+    (void)state;
+    int64_t before_ms = clock_wall_ms();
+    char words[100];
+    snprintf(words, sizeof(words), "%lld %lld", (long long)before_ms - 5000,
+             (long long)before_ms + 900);
+    range(words);
+    assert_int_equal(time_of(0), before_ms - 5000);
+    assert_in_range(time_of(1), before_ms, clock_wall_ms());
+}
+
+static void an_id_far_ahead_is_no_time(void **state)
+{
+    (void)state;
+    int64_t before_ms = clock_wall_ms();
+    char words[100];
+    snprintf(words, sizeof(words), "%lld", (long long)before_ms + 3600000);
+    range(words); // it was there before us
+    assert_int_equal(time_of(0), 0);
+    snprintf(words, sizeof(words), "%lld %lld", (long long)before_ms + 3600000,
+             (long long)before_ms + 3600001);
+    range(words); // it came while we were there
+    assert_in_range(time_of(1), before_ms, clock_wall_ms());
 }
 
 // ---- the last event is gone -------------------------------------------------
@@ -566,6 +604,8 @@ int main(void)
         TEST(what_lies_behind_the_last_event_is_new),
         TEST(a_full_page_is_not_the_end),
         TEST(the_one_before_the_window_does_not_end_a_page),
+        TEST(an_id_a_little_ahead_happened_now),
+        TEST(an_id_far_ahead_is_no_time),
         TEST(then_it_is_checked),
         TEST(trimmed_with_a_count),
         TEST(trimmed_to_nothing),
