@@ -1,22 +1,12 @@
 #include "tail/ring.h"
 
-#include <stdio.h>
+#include "wire/ws.h"
 
 #define SEGMENT_SIZE_MIN (2 * KIB)
 #define SEGMENT_SIZE_MAX (1 * MIB)
 #define SEGMENTS_PER_RING 8 // a ring is trimmed by about this fraction at a time
 #define SAY_EVERY_MS 10000
 #define RETELL_MS 20 // a full mailbox is looked at again
-
-struct subscription {
-    struct list node; // of its edition
-    struct mailbox *to;
-    struct stream *stream;
-    uint64_t told_first_seq, told_end_seq, told_epoch;
-    struct eventid told_last;
-    bool told_ready;
-    enum { NOT_WANTED, WANTED, SENT, DONE } refresh;
-};
 
 #define RAW(r) (&(r)->editions[FORM_RAW].log)
 
@@ -70,9 +60,8 @@ static void drop_gaps_before(struct ring *r, uint64_t seq)
 static bool all_told_up_to(const struct ring *r, uint64_t seq)
 {
     for (size_t form = 0; form < FORM_COUNT; form++)
-        LIST_EACH (node, &r->editions[form].subscriptions)
-            if (LIST_ITEM(node, struct subscription, node)->told_end_seq < seq)
-                return false;
+        if (!subscribers_know(&r->editions[form].subscriptions, seq))
+            return false;
     return true;
 }
 
@@ -233,7 +222,7 @@ static void append(struct ring *r, struct item item, struct view payload, const 
     for (enum form form = FORM_RAW + 1; form < FORM_COUNT; form++) {
         struct edition *e = &r->editions[form];
         if (e->active && !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
-            fail_edition(r, form, 1011, "the broker is out of memory");
+            fail_edition(r, form, WS_CLOSE_FAILURE, "the broker is out of memory");
     }
 }
 
@@ -328,25 +317,10 @@ static bool make_edition(struct ring *r, enum form form)
 
 // ---- subscribers ----------------------------------------------------------------
 
-static void post_failure(struct mailbox *to, struct stream *stream, int close_code,
-                         const char *reason)
-{
-    struct failure *failure = must_alloc(sizeof(*failure));
-    *failure = (struct failure){ .letter.kind = LETTER_FAILED,
-                                 .stream = stream,
-                                 .close_code = close_code };
-    snprintf(failure->reason, sizeof(failure->reason), "%s", reason);
-    mailbox_post(to, &failure->letter);
-}
-
 static void fail_edition(struct ring *r, enum form form, int close_code, const char *reason)
 {
     struct edition *e = &r->editions[form];
-    for (struct list *node; (node = list_pop(&e->subscriptions));) {
-        struct subscription *s = LIST_ITEM(node, struct subscription, node);
-        post_failure(s->to, s->stream, close_code, reason);
-        free(s);
-    }
+    subscribers_fail(&e->subscriptions, close_code, reason);
     if (form != FORM_RAW && e->active)
         drop_edition(r, e);
 }
@@ -363,35 +337,18 @@ void ring_subscribe(struct ring *r, const struct request *request)
     if (!e->active && !make_edition(r, request->form)) {
         say_memory_out(r);
         drop_edition(r, e);
-        post_failure(request->from, request->stream, 1011, "the broker is out of memory");
+        subscriber_refuse(request, WS_CLOSE_FAILURE, "the broker is out of memory");
         return;
     }
-    struct subscription *s = must_alloc(sizeof(*s));
-    *s = (struct subscription){ .to = request->from,
-                                .stream = request->stream,
-                                .told_end_seq = e->log.first_seq };
-    list_push(&e->subscriptions, &s->node);
+    subscribers_add(&e->subscriptions, request, e->log.first_seq);
     enforce_limits(r); // a new edition takes room as events do
-}
-
-static struct subscription *find(struct ring *r, const struct request *request)
-{
-    LIST_EACH (node, &r->editions[request->form].subscriptions) {
-        struct subscription *s = LIST_ITEM(node, struct subscription, node);
-        if (s->stream == request->stream)
-            return s;
-    }
-    return NULL;
 }
 
 bool ring_unsubscribe(struct ring *r, const struct request *request)
 {
     struct edition *e = &r->editions[request->form];
-    struct subscription *s = find(r, request);
-    if (s == NULL)
+    if (!subscribers_remove(&e->subscriptions, request))
         return false;
-    list_remove(&s->node);
-    free(s);
     e->idle_since_ms = r->all->loop->now_ms;
     if (!deadline_armed(&r->trim))
         deadline_arm(&r->all->trims, &r->trim, r->all->loop->now_ms);
@@ -408,114 +365,39 @@ bool ring_has_subscribers(const struct ring *r)
 
 bool ring_want_refresh(struct ring *r, const struct request *request)
 {
-    struct subscription *s = find(r, request);
-    if (s)
-        s->refresh = WANTED;
-    return s != NULL;
+    return subscribers_want_refresh(&r->editions[request->form].subscriptions, request);
 }
 
-static void move_refreshes(struct ring *r, int from, int to)
+static void move_refreshes(struct ring *r, enum refresh from, enum refresh to)
 {
     for (size_t form = 0; form < FORM_COUNT; form++)
-        LIST_EACH (node, &r->editions[form].subscriptions) {
-            struct subscription *s = LIST_ITEM(node, struct subscription, node);
-            if ((int)s->refresh == from)
-                s->refresh = to;
-        }
+        subscribers_move_refresh(&r->editions[form].subscriptions, from, to);
 }
 
 void ring_refresh_sent(struct ring *r)
 {
-    move_refreshes(r, WANTED, SENT);
+    move_refreshes(r, REFRESH_WANTED, REFRESH_SENT);
 }
 
 void ring_refresh_done(struct ring *r)
 {
-    move_refreshes(r, SENT, DONE);
+    move_refreshes(r, REFRESH_SENT, REFRESH_DONE);
 }
 
 void ring_refresh_lost(struct ring *r)
 {
-    move_refreshes(r, SENT, WANTED);
-}
-
-// ---- telling --------------------------------------------------------------------
-
-// The extents that a subscriber has not been told of, or not to their end.
-static size_t first_untold(const struct log *l, uint64_t told_end_seq)
-{
-    size_t i = l->len;
-    while (i > 0 && log_extent(l, i - 1)->first_seq + log_extent(l, i - 1)->count > told_end_seq)
-        i--;
-    return i;
-}
-
-static bool has_news_for(const struct ring *r, const struct log *l, const struct subscription *s)
-{
-    return s->told_end_seq != l->end_seq || s->told_first_seq != l->first_seq ||
-           s->told_ready != r->ready || s->told_epoch != r->epoch ||
-           eventid_cmp(s->told_last, r->last) != 0 || s->refresh == DONE;
-}
-
-static struct news *news_for(const struct ring *r, const struct edition *e,
-                             const struct subscription *s)
-{
-    const struct log *l = &e->log;
-    size_t untold = first_untold(l, s->told_end_seq);
-    size_t count = l->len - untold;
-    uint64_t runs[LOG_OLDER_RUNS_MAX + 1];
-    size_t run_count = log_runs_from(l, s->told_end_seq, runs);
-    size_t size = sizeof(struct news) + count * sizeof(struct extent) + run_count * sizeof(runs[0]);
-    struct news *news = must_alloc(size);
-    *news = (struct news){
-        .letter = { .kind = LETTER_NEWS, .weight = size },
-        .stream = s->stream,
-        .first_seq = l->first_seq,
-        .end_seq = l->end_seq,
-        .last = r->last,
-        .floor = e->floor,
-        .epoch = r->epoch,
-        .ready = r->ready,
-        .refreshed = s->refresh == DONE,
-        .run_count = run_count,
-        .extent_count = count,
-    };
-    memcpy(news_runs(news), runs, run_count * sizeof(runs[0]));
-    for (size_t i = 0; i < count; i++) {
-        struct extent *extent = &news->extents[i];
-        *extent = *log_extent(l, untold + i);
-        segment_ref(extent->segment);
-        if (extent->first_seq >= s->told_end_seq) // else an earlier letter bears its weight
-            news->letter.weight += extent->segment->size;
-    }
-    return news;
-}
-
-// False: its worker has enough to read.
-static bool tell(const struct ring *r, const struct edition *e, struct subscription *s)
-{
-    if (!has_news_for(r, &e->log, s))
-        return true;
-    if (mailbox_weight(s->to) >= LETTERS_BYTES_MAX)
-        return false;
-    mailbox_post(s->to, &news_for(r, e, s)->letter);
-    s->told_first_seq = e->log.first_seq;
-    s->told_end_seq = e->log.end_seq;
-    s->told_epoch = r->epoch;
-    s->told_last = r->last;
-    s->told_ready = r->ready;
-    if (s->refresh == DONE)
-        s->refresh = NOT_WANTED;
-    return true;
+    move_refreshes(r, REFRESH_SENT, REFRESH_WANTED);
 }
 
 void ring_tell(struct ring *r)
 {
-    bool all_told = true;
-    for (size_t form = 0; form < FORM_COUNT; form++)
-        LIST_EACH (node, &r->editions[form].subscriptions)
-            all_told &= tell(r, &r->editions[form], LIST_ITEM(node, struct subscription, node));
-    if (all_told)
+    bool told_all = true;
+    for (size_t form = 0; form < FORM_COUNT; form++) {
+        struct edition *e = &r->editions[form];
+        const struct tidings tidings = { &e->log, e->floor, r->last, r->epoch, r->ready };
+        told_all = subscribers_tell(&e->subscriptions, &tidings) && told_all;
+    }
+    if (told_all)
         deadline_cancel(&r->retell);
     else if (!deadline_armed(&r->retell))
         deadline_arm(&r->all->retells, &r->retell, r->all->loop->now_ms);

@@ -13,13 +13,8 @@
 
 #include "log/form.h"
 #include "shared/config.h"
-#include "shared/letter.h"
 #include "shared/stats.h"
-
-// What waits unread in a worker's mailbox may keep so much memory (besides what one
-// letter brings, a ring at most); then it is told no more until it has read. What leaves
-// the rings meanwhile is an ordinary trim to it.
-#define LETTERS_BYTES_MAX (32 * MIB)
+#include "tail/subscribers.h"
 
 struct rings {
     const struct config *config;
