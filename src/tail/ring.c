@@ -21,7 +21,9 @@ static struct floor floor_of(const struct ring *r, const struct log *l, uint64_t
     if (item->kind != ITEM_GAP)
         return floor;
     struct eventid next = r->last;
-    if (seq + 1 < l->end_seq) {
+    if (seq + 1 >= l->end_seq)
+        l = RAW(r); // an edition that is being made may have more to come
+    if (seq + 1 >= l->first_seq && seq + 1 < l->end_seq) {
         const struct item *behind = log_item(l, seq + 1);
         next = behind->kind == ITEM_EVENT ? eventid_before(behind->id) : behind->id;
     }
@@ -57,10 +59,16 @@ static void drop_gaps_before(struct ring *r, uint64_t seq)
     memmove(r->gap_seqs, r->gap_seqs + gone, r->gap_count * sizeof(*r->gap_seqs));
 }
 
+static bool is_filling(const struct edition *e)
+{
+    return !list_empty(&e->in_filling);
+}
+
 static bool all_told_up_to(const struct ring *r, uint64_t seq)
 {
     for (size_t form = 0; form < FORM_COUNT; form++)
-        if (!subscribers_know(&r->editions[form].subscriptions, seq))
+        if (!is_filling(&r->editions[form]) &&
+            !subscribers_know(&r->editions[form].subscriptions, seq))
             return false;
     return true;
 }
@@ -115,6 +123,7 @@ static void drop_edition(struct ring *r, struct edition *e)
 {
     drop_segments_before(r, e, e->log.end_seq);
     log_done(&e->log);
+    list_remove(&e->in_filling);
     e->active = false;
 }
 
@@ -221,7 +230,8 @@ static void append(struct ring *r, struct item item, struct view payload, const 
     }
     for (enum form form = FORM_RAW + 1; form < FORM_COUNT; form++) {
         struct edition *e = &r->editions[form];
-        if (e->active && !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
+        if (e->active && !is_filling(e) &&
+            !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
             fail_edition(r, form, WS_CLOSE_FAILURE, "the broker is out of memory");
     }
 }
@@ -258,7 +268,8 @@ void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms)
            gap);
     if (gap->reason == GAP_RESET)
         for (size_t form = 0; form < FORM_COUNT; form++)
-            log_reset(&r->editions[form].log);
+            if (!is_filling(&r->editions[form])) // else it gets there
+                log_reset(&r->editions[form].log);
     has_grown(r); // not before the new run has begun: subscribers may be told of it
 }
 
@@ -285,34 +296,93 @@ void ring_set_floor(struct ring *r, struct floor floor)
 
 static const struct gap *gap_at(const struct ring *r, uint64_t seq)
 {
-    for (size_t i = 0; i < r->gap_count; i++)
-        if (r->gap_seqs[i] == seq)
-            return &r->gaps[i];
-    return NULL;
+    size_t low = 0, high = r->gap_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (r->gap_seqs[middle] < seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < r->gap_count && r->gap_seqs[low] == seq ? &r->gaps[low] : NULL;
 }
 
-// Writes the whole ring again in another form.
-static bool make_edition(struct ring *r, enum form form)
+// A run that begins where the log does may have begun before; `to` knew it then.
+static void copy_runs(struct log *to, const struct log *from)
+{
+    uint64_t runs[LOG_OLDER_RUNS_MAX + 1];
+    size_t count = log_runs_from(from, from->first_seq + 1, runs);
+    for (size_t i = 0; i < count && runs[i] <= to->end_seq; i++)
+        log_begin_run(to, runs[i]);
+}
+
+// Nothing is written yet: that takes a while, and other streams are not to wait.
+static void begin_edition(struct ring *r, enum form form)
 {
     struct edition *e = &r->editions[form];
-    const struct log *raw = RAW(r);
     log_init(&e->log);
-    e->log.first_seq = e->log.end_seq = raw->first_seq;
-    for (uint64_t seq = raw->first_seq; seq < raw->end_seq; seq++) {
-        const struct item *item = log_item(raw, seq);
-        struct view payload = VIEW("");
-        if (item->kind == ITEM_EVENT)
-            payload = form_raw_payload(log_bytes(raw, seq));
-        if (!append_to(r, &e->log, *item, encode(r, form, item, payload, gap_at(r, seq))))
-            return false;
-    }
-    uint64_t runs[LOG_OLDER_RUNS_MAX + 1];
-    size_t run_count = log_runs_from(raw, 0, runs);
-    for (size_t i = 0; i < run_count; i++)
-        log_begin_run(&e->log, runs[i]);
+    log_skip_to(&e->log, RAW(r)->first_seq);
     e->floor = r->editions[FORM_RAW].floor;
     e->active = true;
+    if (RAW(r)->len > 0)
+        list_push(&r->all->filling, &e->in_filling);
+}
+
+static bool copy_item(struct ring *r, struct edition *e, uint64_t seq)
+{
+    enum form form = (enum form)(e - r->editions);
+    const struct item *item = log_item(RAW(r), seq);
+    struct view payload = VIEW("");
+    if (item->kind == ITEM_EVENT)
+        payload = form_raw_payload(log_bytes(RAW(r), seq));
+    return append_to(r, &e->log, *item, encode(r, form, item, payload, gap_at(r, seq)));
+}
+
+// Copies items, up to `bytes` of them. False: memory is out. What has been trimmed
+// meanwhile is passed over; *done is how many bytes the work was worth.
+static bool copy_some(struct ring *r, struct edition *e, size_t bytes, size_t *done)
+{
+    const struct log *raw = RAW(r);
+    if (e->log.end_seq < raw->first_seq) {
+        log_skip_to(&e->log, raw->first_seq);
+        e->floor = r->editions[FORM_RAW].floor;
+    }
+    for (*done = 0; *done < bytes && e->log.end_seq < raw->end_seq;) {
+        *done += sizeof(struct item) + log_bytes(raw, e->log.end_seq).len;
+        if (!copy_item(r, e, e->log.end_seq))
+            return false;
+    }
+    copy_runs(&e->log, raw);
     return true;
+}
+
+// An edition that has left the list for its turn. Returns how many bytes that took.
+static size_t fill_slice(struct edition *e, size_t bytes)
+{
+    struct ring *r = e->ring;
+    size_t done;
+    if (!copy_some(r, e, bytes, &done)) {
+        say_memory_out(r);
+        fail_edition(r, (enum form)(e - r->editions), WS_CLOSE_FAILURE,
+                     "the broker is out of memory");
+        return done;
+    }
+    if (e->log.end_seq < RAW(r)->end_seq)
+        list_push(&r->all->filling, &e->in_filling);
+    has_grown(r); // it takes room as events do
+    ring_tell(r);
+    return done;
+}
+
+bool rings_fill(struct rings *all)
+{
+    size_t slice = all->fill_bytes / 4 + 1, left = all->fill_bytes;
+    for (struct list *node; left > 0 && (node = list_pop(&all->filling));) {
+        size_t done =
+            fill_slice(LIST_ITEM(node, struct edition, in_filling), slice < left ? slice : left);
+        left -= done < left ? done : left;
+    }
+    return !list_empty(&all->filling);
 }
 
 // ---- subscribers ----------------------------------------------------------------
@@ -334,14 +404,9 @@ void ring_fail(struct ring *r, int close_code, const char *reason)
 void ring_subscribe(struct ring *r, const struct request *request)
 {
     struct edition *e = &r->editions[request->form];
-    if (!e->active && !make_edition(r, request->form)) {
-        say_memory_out(r);
-        drop_edition(r, e);
-        subscriber_refuse(request, WS_CLOSE_FAILURE, "the broker is out of memory");
-        return;
-    }
+    if (!e->active)
+        begin_edition(r, request->form);
     subscribers_add(&e->subscriptions, request, e->log.first_seq);
-    enforce_limits(r); // a new edition takes room as events do
 }
 
 bool ring_unsubscribe(struct ring *r, const struct request *request)
@@ -394,6 +459,8 @@ void ring_tell(struct ring *r)
     bool told_all = true;
     for (size_t form = 0; form < FORM_COUNT; form++) {
         struct edition *e = &r->editions[form];
+        if (is_filling(e))
+            continue; // not ready: its clients wait, as they do for a ring that is not primed
         const struct tidings tidings = { &e->log, e->floor, r->last, r->epoch, r->ready };
         told_all = subscribers_tell(&e->subscriptions, &tidings) && told_all;
     }
@@ -415,6 +482,8 @@ void rings_init(struct rings *all, const struct config *config, struct stats *st
 {
     *all = (struct rings){ .config = config, .stats = stats, .loop = loop };
     list_init(&all->segments);
+    list_init(&all->filling);
+    all->fill_bytes = EDITION_BYTES_PER_TURN;
     deadline_queue_init(&all->trims, config->ring_seconds * MS_PER_S / SEGMENTS_PER_RING, trim_due);
     loop_add_queue(loop, &all->trims);
     deadline_queue_init(&all->retells, RETELL_MS, retell_due);
@@ -434,7 +503,9 @@ void ring_init(struct ring *r, struct rings *all, struct view id)
     deadline_init(&r->trim);
     deadline_init(&r->retell);
     for (size_t form = 0; form < FORM_COUNT; form++) {
+        r->editions[form].ring = r;
         log_init(&r->editions[form].log);
+        list_init(&r->editions[form].in_filling);
         list_init(&r->editions[form].subscriptions);
     }
     r->editions[FORM_RAW].active = true;

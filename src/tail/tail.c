@@ -721,11 +721,13 @@ static bool before_sleep(void *ctx)
 {
     struct tail *t = ctx;
     tell_changes(t);
+    bool editions_left = rings_fill(&t->feeds.rings);
     read_dirty(t);
     link_flush(t->link);
     wait_on_hotline(t);
     take_pulse(t);
-    return !list_empty(&t->feeds.dirty) && may_read(t) && t->reads_in_flight == 0;
+    return editions_left ||
+           (!list_empty(&t->feeds.dirty) && may_read(t) && t->reads_in_flight == 0);
 }
 
 // ---- the sweep ------------------------------------------------------------------

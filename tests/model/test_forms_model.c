@@ -477,6 +477,8 @@ static void begin_world(void)
     CHECK(loop_init(&loop));
     loop.now_ms = 1000000;
     rings_init(&rings, &config, &stats, &loop);
+    if (one_in(2))
+        rings.fill_bytes = 100 + below(5000);
     for (size_t i = 0; i < RINGS; i++) {
         ring_init(&models[i].ring, &rings, view_of(ids[i]));
         models[i].ring.ready = true;
@@ -486,6 +488,29 @@ static void begin_world(void)
         CHECK(mailbox_init(&workers[i].mailbox, deliver, &workers[i]));
     }
     follow_count = 0;
+}
+
+static size_t bytes_in_editions(void)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < RINGS; i++)
+        for (size_t form = FORM_RAW + 1; form < FORM_COUNT; form++) {
+            const struct log *l = &models[i].ring.editions[form].log;
+            for (size_t n = 0; n < l->len; n++)
+                bytes += log_extent(l, n)->count * sizeof(struct item);
+        }
+    return bytes;
+}
+
+// A turn makes as much of the late editions as it may, or all there is to make.
+static void expect_a_turn(bool takes_part)
+{
+    size_t before = bytes_in_editions();
+    if (!takes_part)
+        return;
+    rings_fill(&rings);
+    size_t after = bytes_in_editions(); // less, where it pushed something out
+    EXPECT(after <= before + rings.fill_bytes + sizeof(struct item));
 }
 
 static void live_a_step(bool resets)
@@ -506,7 +531,10 @@ static void live_a_step(bool resets)
         loop.now_ms += (int64_t)below(RING_SECONDS * 300);
         deadline_queue_run(&rings.trims, loop.now_ms);
         break;
-    case 9 ... 12: ring_tell(&m->ring); break;
+    case 9 ... 12:
+        expect_a_turn(one_in(2));
+        ring_tell(&m->ring);
+        break;
     case 13 ... 17: read_letter(&workers[below(WORKERS)]); break;
     case 18:
         if (follow_count > 0 && one_in(3)) {
@@ -531,6 +559,8 @@ static void live_a_step(bool resets)
 // All letters come, all clients get all they are due, all goes.
 static void end_world(void)
 {
+    while (rings_fill(&rings))
+        continue;
     for (size_t i = 0; i < RINGS; i++)
         ring_tell(&models[i].ring);
     for (size_t i = 0; i < WORKERS; i++)

@@ -133,8 +133,15 @@ static bool unsubscribe(struct worker *w)
     return ring_unsubscribe(&ring, &request);
 }
 
+static void make_editions(void) // as many turns as it takes
+{
+    while (rings_fill(&rings))
+        continue;
+}
+
 static void tell(struct ring *r)
 {
+    make_editions();
     ring_tell(r);
     for (size_t i = 0; i < ARRAY_LEN(workers); i++)
         read_mail(&workers[i]);
@@ -409,12 +416,114 @@ static void a_late_edition_has_the_same_items(void **state)
     }
 }
 
+static size_t items_in(enum form form)
+{
+    const struct log *l = &ring.editions[form].log;
+    return (size_t)(l->end_seq - l->first_seq);
+}
+
+// To deflate a whole ring takes 0.2 s, for which all other streams would wait.
+static void a_turn_makes_a_bounded_part_of_a_late_edition(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 8 * KIB; // 20 to 24 events of these
+    events(1, 200);
+    struct worker *w = subscribe(0, FORM_RAW_DEFLATED);
+    ring.ready = true;
+    for (size_t turn = 1; rings_fill(&rings); turn++) {
+        assert_in_range(items_in(FORM_RAW_DEFLATED), turn * 20, turn * 26);
+        ring_tell(&ring);
+        read_mail(w);
+        assert_int_equal(w->letters, 0); // its clients wait until all of it is there
+    }
+    read_mail(w);
+    assert_int_equal(w->letters, 1);
+    assert_true(w->told->ready);
+    assert_int_equal(w->log.end_seq, 200);
+}
+
+static void what_comes_meanwhile_is_in_it_and_what_leaves_is_not(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 4 * KIB;
+    config.ring_bytes = 48 * 1024;
+    events(1, 60);
+    struct worker *w = subscribe(0, FORM_ENVELOPE);
+    for (uint64_t ms = 61; rings_fill(&rings); ms += 4) {
+        assert_in_range(ms, 61, 400); // it gets there, for it makes more than comes
+        events(ms, ms + 2);
+        if (ms % 8 == 5)
+            gap(GAP_RESET, 0);
+        else
+            event_of(&ring, ms + 3, 300);
+    }
+    tell(&ring);
+    assert_true(raw(&ring)->first_seq > 0);
+    assert_true(w->log.first_seq > 0);
+    assert_int_equal(w->log.end_seq, raw(&ring)->end_seq);
+    assert_int_equal(w->log.run_seq, raw(&ring)->run_seq);
+    assert_id(w->told->floor.id, log_item(&w->log, w->log.first_seq)->id.ms - 1, 0);
+}
+
+// All that it has so far may leave, and more.
+static void trims_may_be_quicker_than_an_edition(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 1;
+    config.ring_bytes = 16 * 1024;
+    events(1, 20);
+    struct worker *w = subscribe(0, FORM_ENVELOPE);
+    rings_fill(&rings);
+    assert_int_equal(items_in(FORM_ENVELOPE), 1);
+    events(21, 200);
+    assert_int_equal(items_in(FORM_ENVELOPE), 0);
+    rings.fill_bytes = 16 * 1024;
+    tell(&ring);
+    assert_int_equal(w->log.end_seq, 200);
+    assert_int_equal(w->told->first_seq, raw(&ring)->first_seq);
+    assert_id(w->told->floor.id, raw(&ring)->first_seq, 0);
+}
+
+static void several_late_editions_take_turns(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 8 * KIB;
+    events(1, 200);
+    for (size_t i = 0; i < 3; i++)
+        subscribe(i, FORM_RAW_DEFLATED + i);
+    for (size_t turn = 0; turn < 4; turn++)
+        assert_true(rings_fill(&rings));
+    size_t least = SIZE_MAX, most = 0;
+    for (enum form form = FORM_RAW_DEFLATED; form <= FORM_ENVELOPE_DEFLATED; form++) {
+        least = items_in(form) < least ? items_in(form) : least;
+        most = items_in(form) > most ? items_in(form) : most;
+    }
+    assert_true(least > 0 && most - least <= 8);
+    make_editions();
+    assert_int_equal(items_in(FORM_ENVELOPE), 200);
+}
+
+static void who_leaves_before_its_edition_is_made_harms_nobody(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 8 * KIB;
+    events(1, 200);
+    struct worker *w = subscribe(0, FORM_RAW_DEFLATED);
+    rings_fill(&rings);
+    assert_true(unsubscribe(w));
+    assert_true(rings_fill(&rings));
+    ring_fail(&ring, 1011, "no stream"); // the edition is dropped as it is
+    assert_false(rings_fill(&rings));
+    assert_int_equal(w->letters, 0);
+}
+
 static void an_edition_lives_as_long_as_it_is_listened_to(void **state)
 {
     (void)state;
     events(1, 10);
     size_t before = rings.bytes;
     struct worker *w = subscribe(0, FORM_ENVELOPE), *second = subscribe(1, FORM_ENVELOPE);
+    make_editions();
     assert_true(rings.bytes > before);
     assert_true(unsubscribe(w));
     pass(RING_SECONDS * 2000);
@@ -528,9 +637,11 @@ static void an_edition_that_is_new_counts_too(void **state)
     config.ring_bytes = 32 * 1024;
     events(1, 200);
     struct worker *w = subscribe(0, FORM_ENVELOPE);
+    make_editions();
     assert_true(rings.bytes <= (size_t)config.ring_bytes);
     config.memory_bytes = 24 * 1024;
     subscribe(1, FORM_SSE);
+    make_editions();
     assert_true(rings.bytes <= (size_t)config.memory_bytes);
     tell(&ring);
     assert_int_equal(w->log.end_seq, 200);
@@ -928,6 +1039,11 @@ int main(void)
         TEST(what_a_worker_does_not_read_is_bounded),
         TEST(a_full_mailbox_has_room_for_what_must_come),
         TEST(a_late_edition_has_the_same_items),
+        TEST(a_turn_makes_a_bounded_part_of_a_late_edition),
+        TEST(what_comes_meanwhile_is_in_it_and_what_leaves_is_not),
+        TEST(trims_may_be_quicker_than_an_edition),
+        TEST(several_late_editions_take_turns),
+        TEST(who_leaves_before_its_edition_is_made_harms_nobody),
         TEST(an_edition_lives_as_long_as_it_is_listened_to),
         TEST(it_outlives_a_short_absence),
         TEST(what_clients_still_send_outlives_the_edition),
