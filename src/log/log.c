@@ -10,6 +10,7 @@ void log_done(struct log *l)
     for (size_t i = 0; i < l->len; i++)
         segment_unref(log_extent(l, i)->segment);
     free(l->extents);
+    free(l->older);
     log_init(l);
 }
 
@@ -44,6 +45,21 @@ static bool make_room(struct log *l)
     return true;
 }
 
+// Runs leave with their items.
+static void forget_runs(struct log *l)
+{
+    if (l->run_seq < l->first_seq)
+        l->run_seq = l->first_seq;
+    size_t gone = 0;
+    while (gone < l->older_count &&
+           (gone + 1 < l->older_count ? l->older[gone + 1] : l->run_seq) <= l->first_seq)
+        gone++;
+    if (gone == 0)
+        return;
+    l->older_count -= gone;
+    memmove(l->older, l->older + gone, l->older_count * sizeof(*l->older));
+}
+
 // Takes over the extent's reference.
 static bool add_extent(struct log *l, struct extent extent)
 {
@@ -51,8 +67,7 @@ static bool add_extent(struct log *l, struct extent extent)
         return false;
     if (l->len == 0) { // perhaps behind extents that came and went untold
         l->first_seq = extent.first_seq;
-        if (l->run_seq < l->first_seq)
-            l->run_seq = l->first_seq;
+        forget_runs(l);
     }
     l->extents[l->head + l->len++] = extent;
     l->bytes += extent.segment->size;
@@ -82,9 +97,49 @@ bool log_append(struct log *l, struct item item, struct view head, struct view b
     return true;
 }
 
+// The oldest is forgotten where there are too many.
+static void keep_older_run(struct log *l, uint64_t seq)
+{
+    if (l->older_count == LOG_OLDER_RUNS_MAX)
+        memmove(l->older, l->older + 1, --l->older_count * sizeof(*l->older));
+    if (l->older_count == l->older_cap) {
+        l->older_cap = l->older_cap ? l->older_cap * 2 : 2;
+        l->older = realloc(l->older, l->older_cap * sizeof(*l->older));
+        CHECK(l->older != NULL);
+    }
+    l->older[l->older_count++] = seq;
+}
+
+void log_begin_run(struct log *l, uint64_t seq)
+{
+    CHECK(seq <= l->end_seq);
+    if (seq <= l->run_seq)
+        return;
+    keep_older_run(l, l->run_seq);
+    l->run_seq = seq;
+}
+
 void log_reset(struct log *l)
 {
-    l->run_seq = l->end_seq;
+    log_begin_run(l, l->end_seq);
+}
+
+size_t log_runs_from(const struct log *l, uint64_t from, uint64_t *starts)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < l->older_count; i++)
+        if (l->older[i] >= from)
+            starts[count++] = l->older[i];
+    if (l->run_seq >= from)
+        starts[count++] = l->run_seq;
+    return count;
+}
+
+void log_skip_to(struct log *l, uint64_t seq)
+{
+    CHECK(l->len == 0 && seq >= l->end_seq);
+    l->first_seq = l->end_seq = seq;
+    forget_runs(l);
 }
 
 void log_trim(struct log *l, uint64_t seq)
@@ -97,8 +152,7 @@ void log_trim(struct log *l, uint64_t seq)
         l->len--;
     }
     l->first_seq = l->len ? log_extent(l, 0)->first_seq : l->end_seq;
-    if (l->run_seq < l->first_seq)
-        l->run_seq = l->first_seq;
+    forget_runs(l);
 }
 
 void log_extend(struct log *l, const struct extent *extent)
@@ -139,16 +193,30 @@ const struct item *log_item(const struct log *l, uint64_t seq)
     return segment_item(e->segment, (uint32_t)(seq - e->first_seq));
 }
 
-bool log_last_id(const struct log *l, struct eventid *id)
+// How many of an extent's items lie before `seq`.
+static uint32_t items_before(const struct extent *e, uint64_t seq)
 {
-    for (uint64_t seq = l->end_seq; seq > l->run_seq; seq--) {
-        const struct item *item = log_item(l, seq - 1);
-        if (item->kind == ITEM_EVENT) {
-            *id = item->id;
-            return true;
-        }
-    }
-    return false;
+    if (seq <= e->first_seq)
+        return 0;
+    return seq - e->first_seq < e->count ? (uint32_t)(seq - e->first_seq) : e->count;
+}
+
+int64_t log_count_events(const struct log *l, uint64_t from, uint64_t to)
+{
+    int64_t count = 0;
+    if (from >= to)
+        return 0;
+    CHECK(to <= l->end_seq);
+    const struct extent *behind = last_extent(l) + 1;
+    for (const struct extent *e = extent_of(l, from); e < behind && e->first_seq < to; e++)
+        count += (int64_t)segment_events(e->segment, items_before(e, to)) -
+                 (int64_t)segment_events(e->segment, items_before(e, from));
+    return count;
+}
+
+bool log_has_gaps(const struct log *l, uint64_t from, uint64_t to)
+{
+    return from < to && (uint64_t)log_count_events(l, from, to) < to - from;
 }
 
 // The first seq in [low, high) for which is_behind(item) holds; high if none.
@@ -172,43 +240,57 @@ uint64_t log_seek_time(const struct log *l, int64_t at_ms)
     return low;
 }
 
-// Ids of an older run are in no order with those of the latest, so it is looked
-// through one by one, newest first. Runs end when a stream is deleted or its ids
-// go back: this is rare, and bounded by the ring.
+// The first item in [low, high), which is of one run, whose id is that or one behind it.
+static uint64_t seek_in_run(const struct log *l, uint64_t low, uint64_t high, struct eventid id)
+{
+    BISECT(l, low, high, eventid_cmp(item->id, id) >= 0);
+    return low;
+}
+
+static bool has_event_at(const struct log *l, uint64_t seq, struct eventid id)
+{
+    const struct item *item = log_item(l, seq);
+    return item->kind == ITEM_EVENT && eventid_cmp(item->id, id) == 0;
+}
+
+// Newest run first: ids of different runs are in no order. A run of which the beginning
+// has left the log begins where the log does.
 static bool find_in_older_runs(const struct log *l, struct eventid id, uint64_t *seq)
 {
-    for (uint64_t at = l->run_seq; at > l->first_seq; at--) {
-        const struct item *item = log_item(l, at - 1);
-        if (item->kind == ITEM_EVENT && eventid_cmp(item->id, id) == 0) {
-            *seq = at - 1;
+    uint64_t end = l->run_seq;
+    for (size_t i = l->older_count; i > 0 && end > l->first_seq; i--) {
+        uint64_t begin = l->older[i - 1] > l->first_seq ? l->older[i - 1] : l->first_seq;
+        *seq = seek_in_run(l, begin, end, id);
+        if (*seq < end && has_event_at(l, *seq, id))
             return true;
-        }
+        end = begin;
     }
     return false;
 }
 
 uint64_t log_seek_id(const struct log *l, struct eventid id)
 {
-    uint64_t low = l->run_seq, high = l->end_seq, older;
-    BISECT(l, low, high, eventid_cmp(item->id, id) >= 0);
-    bool exact = low < l->end_seq && eventid_cmp(log_item(l, low)->id, id) == 0;
-    if (!exact && find_in_older_runs(l, id, &older))
-        return older;
-    return low;
+    uint64_t seq = seek_in_run(l, l->run_seq, l->end_seq, id), older;
+    bool exact = seq < l->end_seq && eventid_cmp(log_item(l, seq)->id, id) == 0;
+    return !exact && find_in_older_runs(l, id, &older) ? older : seq;
+}
+
+bool log_find_id(const struct log *l, struct eventid id, uint64_t *seq)
+{
+    *seq = log_seek_id(l, id);
+    return *seq < l->end_seq && has_event_at(l, *seq, id);
 }
 
 bool log_has_id(const struct log *l, struct eventid id)
 {
-    uint64_t seq = log_seek_id(l, id);
-    return seq < l->end_seq && log_item(l, seq)->kind == ITEM_EVENT &&
-           eventid_cmp(log_item(l, seq)->id, id) == 0;
+    uint64_t seq;
+    return log_find_id(l, id, &seq);
 }
 
 uint64_t log_seek_after(const struct log *l, struct eventid id)
 {
     uint64_t seq = log_seek_id(l, id);
-    while (seq < l->end_seq && eventid_cmp(log_item(l, seq)->id, id) == 0 &&
-           log_item(l, seq)->kind == ITEM_EVENT)
+    while (seq < l->end_seq && has_event_at(l, seq, id))
         seq++;
     return seq;
 }

@@ -5,6 +5,10 @@
 //   first_seq                         run_seq                    end_seq
 //   ▼                                 ▼                          ▼
 //   | extent: seq 40..71 | extent: seq 72..90 | extent: 91..97 | (next item)
+//   ╰──────── older runs ───────────╯ ╰──────── latest run ────╯
+//
+// A run is a stretch in which ids grow; the next one begins when they went back. Where
+// runs begin is known, so that an id is found in any of them by bisection.
 //
 // The tail's log is the one that is appended to; a worker's log is its copy of
 // the extents, as far as letters told it (extents on one side, log_extend on the
@@ -21,13 +25,19 @@ struct extent {
     uint32_t count, end; // how much of the segment is known here
 };
 
+// So many older runs are remembered. In a log with more of them (a stream that is deleted
+// again and again) an id that only the oldest ones have is not found any more.
+#define LOG_OLDER_RUNS_MAX 64
+
 struct log {
     struct extent *extents; // extents[head] .. extents[head + len - 1]
     size_t head, len, cap;
     uint64_t first_seq; // the oldest item still here; end_seq when none is
     uint64_t end_seq;   // the next item
     uint64_t run_seq;   // where the latest run of growing ids begins (see log_reset)
-    size_t bytes;       // memory of the segments
+    uint64_t *older;    // where the runs before it begin, oldest first
+    size_t older_count, older_cap;
+    size_t bytes; // memory of the segments
 };
 
 // The next item for a client, and how many bytes of it have left already.
@@ -56,19 +66,32 @@ void log_reset(struct log *l);
 void log_trim(struct log *l, uint64_t seq);
 struct extent *log_extent(const struct log *l, size_t i);       // 0 is the oldest
 const struct item *log_item(const struct log *l, uint64_t seq); // CHECKs that it is here
-bool log_last_id(const struct log *l, struct eventid *id);      // of the latest run; false: none
+
+// Events, and whether there are gaps, among the items from `from` up to `to`: all of
+// them are here. The work is one step for each extent between the two, not for each item.
+int64_t log_count_events(const struct log *l, uint64_t from, uint64_t to);
+bool log_has_gaps(const struct log *l, uint64_t from, uint64_t to);
 
 // The worker's side.
 
 // Takes over the extent's reference. It continues the last extent or follows it.
 void log_extend(struct log *l, const struct extent *extent);
+// The log is empty, and what lies before `seq` came and went without it.
+void log_skip_to(struct log *l, uint64_t seq);
+// A run begins there, at most at the end. Nothing if that is known, or has left.
+void log_begin_run(struct log *l, uint64_t seq);
+// Writes where the runs begin that do so at `from` or behind it, oldest first, at most
+// LOG_OLDER_RUNS_MAX + 1. Returns how many.
+size_t log_runs_from(const struct log *l, uint64_t from, uint64_t *starts);
 
 // Seeking: the first seq in the log that is at or behind the place asked for;
 // end_seq when all is before it.
 uint64_t log_seek_time(const struct log *l, int64_t at_ms);
 // By id, within the latest run; for an id that an older run has exactly, there.
 uint64_t log_seek_id(const struct log *l, struct eventid id);
-bool log_has_id(const struct log *l, struct eventid id); // an event of that id, in any run
+// An event of exactly that id, in any run: the newest one's seq in *seq. False: none.
+bool log_find_id(const struct log *l, struct eventid id, uint64_t *seq);
+bool log_has_id(const struct log *l, struct eventid id);
 uint64_t log_seek_after(const struct log *l, struct eventid id);
 
 // The bytes from the cursor up to the item until_seq, at most `max` of them, in at

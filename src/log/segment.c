@@ -53,6 +53,7 @@ bool segment_append(struct segment *s, struct item *item, struct view head, stru
         memcpy(s->data + s->end + head.len, body.at, body.len);
     s->end += (uint32_t)(head.len + body.len);
     item->end = s->end;
+    item->events_before = segment_events(s, s->count) & INT32_MAX;
     memcpy(s->data + s->size - index, item, sizeof(*item));
     s->count++;
     return true;

@@ -52,17 +52,25 @@ struct floor {
 struct news {
     struct letter letter;
     struct stream *stream;
-    uint64_t first_seq; // all before it has left the ring
-    uint64_t end_seq;   // where the extents end
-    uint64_t run_seq;
+    uint64_t first_seq;  // all before it has left the ring
+    uint64_t end_seq;    // where the extents end
     struct eventid last; // the last id that the stream is known to have had
     struct floor floor;
     uint64_t epoch; // see pulse.h: the log is up to date as of this recovery
     bool ready;     // the ring is primed: the log joins the stream without a gap
     bool refreshed;
+    size_t run_count; // runs that begin in the extents, or just behind them
     size_t extent_count;
-    struct extent extents[];
+    struct extent extents[]; // and where those runs begin: news_runs
 };
+
+static inline uint64_t *news_runs(struct news *news)
+{
+    return (uint64_t *)(void *)(news->extents + news->extent_count);
+}
+
+// The worker's log becomes what the letter says; the extents' references are taken over.
+void news_take(struct news *news, struct log *l);
 
 // The stream cannot be followed; the tail has forgotten the subscription, and
 // UNFOLLOWED comes next. The worker frees it.

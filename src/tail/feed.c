@@ -1,11 +1,15 @@
 #include "tail/feed.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/say.h"
 #include "tail/event.h"
 
-#define WARM_MS 2000 // a stream is warm when its changes come closer together than this
+#define WARM_MS 2000        // a stream is warm when its changes come closer together than this
+#define CLOCK_ERROR_MS 1000 // our estimate of Redis's clock is not later than it by more
 #define SAY_EVERY_MS 10000
 #define LOSS_SAY_MS 20 // a FLUSHALL resets thousands at once
 
@@ -67,24 +71,27 @@ void feed_doubt(struct feed *f)
 {
     f->unsure = true;
     if (eventid_is_none(f->ring.last)) // deleted; an old snapshot may bring it back
-        f->sift = f->had;
+        f->dedupe_until = f->newest_before_reset;
 }
 
 // ---- what an entry becomes ------------------------------------------------------
 
-// Ids are timestamps unless someone chose them. Those of the last ten years are.
-static bool is_timestamp(uint64_t ms, int64_t now_ms)
+// Ids are timestamps unless someone chose them: those of the ten years before `until_ms` are.
+static bool is_timestamp(uint64_t ms, int64_t until_ms)
 {
     const int64_t year_ms = INT64_C(365) * 24 * 3600 * MS_PER_S;
-    return ms <= (uint64_t)now_ms && ms > (uint64_t)(now_ms - 10 * year_ms);
+    return ms <= (uint64_t)until_ms && ms > (uint64_t)(until_ms - 10 * year_ms);
 }
 
-// When an event happened: its id says so; where ids are no timestamps, when it
-// came, or "long ago" for what was there before us.
+// When an event happened: its id says so. What we know of Redis's clock is an estimate:
+// an id a little ahead of it was given now. Where ids are no timestamps, when it came, or
+// "long ago" for what was there before us.
 static int64_t event_time(const struct feed *f, struct eventid id)
 {
     int64_t now_ms = feeds_redis_now_ms(f->all);
-    return is_timestamp(id.ms, now_ms) ? (int64_t)id.ms : f->placed ? now_ms : 0;
+    if (!is_timestamp(id.ms, now_ms + CLOCK_ERROR_MS))
+        return f->placed ? now_ms : 0;
+    return (int64_t)id.ms < now_ms ? (int64_t)id.ms : now_ms;
 }
 
 static void append_gap(struct feed *f, enum gap_reason reason, struct eventid before,
@@ -118,13 +125,13 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
 // of those only what the ring still has is known.
 static bool had_before(const struct feed *f, struct eventid id, struct view payload)
 {
-    if (eventid_cmp(id, f->sift) > 0)
+    if (eventid_cmp(id, f->dedupe_until) > 0)
         return false;
     int64_t now_ms = feeds_redis_now_ms(f->all);
     int64_t window_ms = f->all->config->ring_seconds * MS_PER_S;
-    return ring_has(&f->ring, id, payload) ||
-           (is_timestamp(id.ms, now_ms) && ring_had(&f->ring, id)) ||
-           is_timestamp(id.ms, now_ms - window_ms);
+    return is_timestamp(id.ms, now_ms - window_ms) ||
+           (is_timestamp(id.ms, now_ms + CLOCK_ERROR_MS) && ring_had(&f->ring, id)) ||
+           ring_has(&f->ring, id, payload);
 }
 
 // An entry is [id, [field, value, …]]. Null instead of the fields: deleted since.
@@ -184,7 +191,7 @@ static struct intake take_entries(struct feed *f, const struct feed_read *read,
             break;
         if (entry.type != RESP_ARRAY || entry.count != 2 || !resp_next(r, &id_node) ||
             !eventid_parse(id_node.text, &id) || !resp_next(r, &fields)) {
-            f->all->nonsense = "Redis sent a stream entry that makes no sense";
+            f->all->bad_reply = "Redis sent a stream entry that makes no sense";
             break;
         }
         taken.entries++;
@@ -212,7 +219,7 @@ static void caught_up(struct feed *f)
 {
     f->ring.ready = true;
     f->ring.epoch = f->asked_epoch;
-    f->sift = (struct eventid){ 0 };
+    f->dedupe_until = (struct eventid){ 0 };
     f->unsure = false;
     ring_refresh_done(&f->ring);
     feed_mark_changed(f);
@@ -239,12 +246,12 @@ static void reset_feed(struct feed *f, const char *why)
     stats_add(&f->all->stats->resets, 1);
 
     append_gap(f, GAP_RESET, (struct eventid){ 0 }, MISSED_UNKNOWN);
-    if (eventid_cmp(f->ring.last, f->had) > 0)
-        f->had = f->ring.last;
+    if (eventid_cmp(f->ring.last, f->newest_before_reset) > 0)
+        f->newest_before_reset = f->ring.last;
     // After a break of the link Redis may have come back with less of the same
     // stream (a failover, an old snapshot); while it stood, the stream is a new one.
-    if (f->unsure && eventid_cmp(f->ring.last, f->sift) > 0)
-        f->sift = f->ring.last;
+    if (f->unsure && eventid_cmp(f->ring.last, f->dedupe_until) > 0)
+        f->dedupe_until = f->ring.last;
     f->ring.last = (struct eventid){ 0 };
     f->last_hash = 0;
     f->added_known = false;
@@ -252,95 +259,44 @@ static void reset_feed(struct feed *f, const char *why)
     feed_mark_dirty(f);
 }
 
-struct stream_info stream_info_read(struct resp_reader *r, const struct resp_node *map)
-{
-    struct stream_info info = { 0 };
-    struct resp_node name, value;
-    if (resp_is_error(map, VIEW("ERR no such key"))) {
-        info.known = true;
-        return info;
-    }
-    if (map->type != RESP_MAP && map->type != RESP_ARRAY)
-        return info;
-    info.known = info.exists = true;
-    for (size_t i = 0; i + 1 < map->count; i += 2) {
-        if (!resp_next(r, &name) || !resp_next(r, &value))
-            break;
-        struct resp_reader children = *r;
-        resp_skip(r, &value);
-        if (view_eq(name.text, VIEW("length"))) {
-            info.length = (uint64_t)value.integer;
-        } else if (view_eq(name.text, VIEW("entries-added"))) {
-            info.added = (uint64_t)value.integer;
-            info.added_known = true;
-        } else if (view_eq(name.text, VIEW("last-generated-id"))) {
-            eventid_parse(value.text, &info.last_generated);
-        } else if (view_eq(name.text, VIEW("max-deleted-entry-id"))) {
-            eventid_parse(value.text, &info.max_deleted);
-        } else if (view_eq(name.text, VIEW("first-entry"))) {
-            struct resp_node id;
-            info.has_entries = value.type == RESP_ARRAY && value.count == 2 &&
-                               resp_next(&children, &id) && eventid_parse(id.text, &info.first);
-        }
-    }
-    return info;
-}
-
 static void trimmed(struct feed *f, const struct stream_info *info, int64_t missed)
 {
-    char after[EVENTID_MAX + 1];
-    eventid_format(f->ring.last, after);
+    char after[EVENTID_MAX + 1], how_many[24] = "unknown";
     uint64_t not_said;
+    eventid_format(f->ring.last, after);
+    if (missed != MISSED_UNKNOWN)
+        snprintf(how_many, sizeof(how_many), "%" PRId64, missed);
     stats_add(&f->all->stats->trimmed, 1);
     if (say_limited(&f->all->trimmed, f->all->loop->now_ms, LOSS_SAY_MS, &not_said))
         say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
-            SAY_I("missed", missed), SAY_I("not_said", (int64_t)not_said),
+            SAY_S("missed", how_many), SAY_I("not_said", (int64_t)not_said),
             SAY_S("hint", "Redis dropped them before they were read"));
     append_gap(f, GAP_TRIMMED, info->first, missed);
 }
 
-// `last` did not come back. Why? False: the stream was reset, and its entries are
-// to be read anew.
+static struct stream_had what_we_had(const struct feed *f)
+{
+    return (struct stream_had){ .last = f->ring.last,
+                                .added = f->added,
+                                .counted = f->counted,
+                                .added_known = f->added_known,
+                                .unsure = f->unsure };
+}
+
+// `last` did not come back. False: the stream was reset, and its entries are to be read
+// anew.
 static bool explain_loss(struct feed *f, const struct stream_info *info)
 {
-    if (!info->exists) {
-        reset_feed(f, "it was deleted");
-        return false;
-    }
-    if (eventid_cmp(info->last_generated, f->ring.last) < 0) {
-        reset_feed(f, "its ids went back");
-        return false;
-    }
-    if (f->added_known && info->added_known && info->added < f->added) {
-        reset_feed(f, "it was deleted and created again");
-        return false;
-    }
-    bool first_is_behind = info->has_entries && eventid_cmp(info->first, f->ring.last) > 0;
-    if (f->unsure && info->has_entries && !first_is_behind) {
-        reset_feed(f, "Redis came back without the newest entry");
-        return false;
-    }
-    if (info->has_entries && !first_is_behind && info->added_known &&
-        eventid_cmp(info->max_deleted, f->ring.last) < 0) {
-        reset_feed(f, "it never had the event that we had last");
-        return false;
-    }
-    if (info->has_entries && !first_is_behind)
-        return true; // `last` alone was deleted (XDEL)
-    if (eventid_cmp(info->last_generated, f->ring.last) == 0)
-        return true; // we had all that is gone
-    if (f->added_known && info->added_known) {
-        if (info->added < f->added + info->length) {
-            reset_feed(f, "it holds more than was added to it since");
-            return false;
-        }
-        uint64_t missed = info->added - f->added - info->length;
-        if (missed > 0)
-            trimmed(f, info, (int64_t)missed);
+    const struct stream_had had = what_we_had(f);
+    const struct loss loss = loss_explain(&had, info);
+    if (loss.kind == LOSS_TRIMMED)
+        trimmed(f, info, loss.missed);
+    if (loss.kind != LOSS_RESET)
         return true;
-    }
-    trimmed(f, info, MISSED_UNKNOWN);
-    return true;
+    reset_feed(f, loss.why);
+    if (loss.may_be_the_same)
+        f->dedupe_until = had.last;
+    return false;
 }
 
 // The range begins with the event that we had last, and nothing is missing behind
@@ -391,8 +347,8 @@ static void set_floor(struct feed *f, const struct stream_info *info)
 }
 
 // The same as explain_loss where XINFO is refused: with nothing behind `last`, the
-// stream was deleted or went back, or all of it was trimmed. What we had is sifted
-// out when it is read anew.
+// stream was deleted or went back, or all of it was trimmed. What we had is not
+// delivered again when it is read anew.
 static bool explain_blindly(struct feed *f, const struct resp_node *entries)
 {
     if (entries->count > 0) {
@@ -401,7 +357,7 @@ static bool explain_blindly(struct feed *f, const struct resp_node *entries)
     }
     struct eventid last = f->ring.last;
     reset_feed(f, "its newest entry is gone");
-    f->sift = last;
+    f->dedupe_until = last;
     return false;
 }
 
@@ -435,18 +391,19 @@ void feed_take_range(struct feed *f, struct resp_reader *r, const struct resp_no
     }
 }
 
-// Where there was nothing, more was added than there is. But in a snapshot from before
-// a deletion that tells of long ago: if it begins with what we had, all behind it is there.
+// There was nothing before. But a snapshot from before a deletion tells of long ago: if
+// it begins with what we had, all that follows is there.
 static void lost_at_the_start(struct feed *f, const struct stream_info *info)
 {
-    bool comes_back = !eventid_is_none(f->sift);
-    if (!f->placed || !eventid_is_none(f->ring.last) || !f->added_known || !info->added_known ||
-        info->added <= f->added + info->length)
+    bool comes_back = !eventid_is_none(f->dedupe_until);
+    if (!f->placed || !eventid_is_none(f->ring.last))
         return;
-    if (comes_back && info->has_entries && eventid_cmp(info->first, f->sift) <= 0)
+    if (comes_back && info->has_entries && eventid_cmp(info->first, f->dedupe_until) <= 0)
         return;
-    int64_t missed = (int64_t)(info->added - f->added - info->length);
-    trimmed(f, info, comes_back ? MISSED_UNKNOWN : missed);
+    const struct stream_had had = what_we_had(f);
+    const struct loss loss = loss_at_the_start(&had, info);
+    if (loss.kind == LOSS_TRIMMED)
+        trimmed(f, info, loss.missed);
 }
 
 void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_info *info,
@@ -482,6 +439,7 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
     bool at_end = !taken.is_full;
     f->added = info->exists ? info->added : 0;
     f->added_known = at_end && (info->added_known || !info->exists);
+    f->counted = f->ring.last;
     f->check = !at_end && info->added_known;
     finish_read(f, taken);
 }

@@ -17,6 +17,7 @@
 #include "shared/config.h"
 #include "shared/pulse.h"
 #include "shared/stats.h"
+#include "tail/loss.h"
 #include "tail/paging.h"
 #include "tail/ring.h"
 #include "wire/resp.h"
@@ -29,13 +30,13 @@ struct feeds {
     struct stats *stats;
     struct rings rings;
 
-    struct list dirty;    // to be read
-    struct list changed;  // to be told
-    struct list sweep;    // all of them, the one that has waited longest first
-    struct list warm;     // those that change now, the latest last
-    uint64_t fresh_reads; // reads that brought something new to a stream that we had
-    bool cannot_check;    // Redis refuses XINFO or MULTI: losses are explained without
-    const char *nonsense; // an answer made none: the connection is to be given up
+    struct list dirty;     // to be read
+    struct list changed;   // to be told
+    struct list sweep;     // all of them, the one that has waited longest first
+    struct list warm;      // those that change now, the latest last
+    uint64_t fresh_reads;  // reads that brought something new to a stream that we had
+    bool cannot_check;     // Redis refuses XINFO or MULTI: losses are explained without
+    const char *bad_reply; // an answer made no sense: the connection is to be given up
     struct buffer scratch;
     struct say_limit odd_event, reset, trimmed;
 };
@@ -55,9 +56,10 @@ struct feed {
 
     struct eventid first; // of the entries that there were when we came
     uint64_t last_hash;   // of the fields of the entry at ring.last; 0: we have not seen them
-    struct eventid sift;  // what is read next, up to here, may be what we had before a reset
-    struct eventid had;   // the newest before the resets so far
-    uint64_t added;       // the stream's entries-added when ring.last was its newest
+    struct eventid dedupe_until;        // what is read up to here may be what we had before a reset
+    struct eventid newest_before_reset; // of all resets so far
+    uint64_t added;                     // the stream's entries-added when ring.last was its newest
+    struct eventid counted;             // what XINFO said then; ids behind it we counted ourselves
     bool added_known;
     struct paging paging;
     bool placed;      // ring.last is set: we know where we are
@@ -104,18 +106,6 @@ void feed_mark_changed(struct feed *f);
 bool feed_is_warm(const struct feed *f); // it has changed lately
 // The connection to Redis broke, and what it had may not be what it will have.
 void feed_doubt(struct feed *f);
-
-// What XINFO STREAM says. A server before Redis 7 does not count entries-added.
-struct stream_info {
-    bool exists, known;                                // known: XINFO was answered
-    struct eventid last_generated, first, max_deleted; // max_deleted: with added_known
-    bool has_entries;
-    uint64_t length, added;
-    bool added_known;
-};
-
-// From the answer to XINFO STREAM, of which `map` has been read.
-struct stream_info stream_info_read(struct resp_reader *r, const struct resp_node *map);
 
 // Answers to f->read; `entries` has been read, and what it holds comes next. A range,
 // a check, and before either of them, for a feed that is new, the newest entry before

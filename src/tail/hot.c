@@ -30,7 +30,7 @@ static bool may_be_hot(const struct feed *f)
 {
     bool at_end = f->placed && f->ring.ready && !f->unsure && !f->check && !f->asked &&
                   list_empty(&f->in_dirty);
-    return at_end && !eventid_is_none(f->ring.last) && eventid_is_none(f->sift) &&
+    return at_end && !eventid_is_none(f->ring.last) && eventid_is_none(f->dedupe_until) &&
            !deadline_armed(&f->linger) && f->paging.entry_bytes <= HOT_ENTRY_BYTES_MAX;
 }
 

@@ -1,20 +1,12 @@
 #include "tail/ring.h"
 
-#include <stdio.h>
+#include "wire/ws.h"
 
 #define SEGMENT_SIZE_MIN (2 * KIB)
 #define SEGMENT_SIZE_MAX (1 * MIB)
 #define SEGMENTS_PER_RING 8 // a ring is trimmed by about this fraction at a time
 #define SAY_EVERY_MS 10000
-
-struct subscription {
-    struct list node; // of its edition
-    struct mailbox *to;
-    struct stream *stream;
-    uint64_t told_first_seq, told_end_seq, told_epoch;
-    bool told_ready;
-    enum { NOT_WANTED, WANTED, SENT, DONE } refresh;
-};
+#define RETELL_MS 20 // a full mailbox is looked at again
 
 #define RAW(r) (&(r)->editions[FORM_RAW].log)
 
@@ -29,7 +21,9 @@ static struct floor floor_of(const struct ring *r, const struct log *l, uint64_t
     if (item->kind != ITEM_GAP)
         return floor;
     struct eventid next = r->last;
-    if (seq + 1 < l->end_seq) {
+    if (seq + 1 >= l->end_seq)
+        l = RAW(r); // an edition that is being made may have more to come
+    if (seq + 1 >= l->first_seq && seq + 1 < l->end_seq) {
         const struct item *behind = log_item(l, seq + 1);
         next = behind->kind == ITEM_EVENT ? eventid_before(behind->id) : behind->id;
     }
@@ -65,11 +59,30 @@ static void drop_gaps_before(struct ring *r, uint64_t seq)
     memmove(r->gap_seqs, r->gap_seqs + gone, r->gap_count * sizeof(*r->gap_seqs));
 }
 
-// The oldest raw segment goes, and of each edition what lies before the rest.
+static bool is_filling(const struct edition *e)
+{
+    return !list_empty(&e->in_filling);
+}
+
+static bool all_told_up_to(const struct ring *r, uint64_t seq)
+{
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        if (!is_filling(&r->editions[form]) &&
+            !subscribers_know(&r->editions[form].subscriptions, seq))
+            return false;
+    return true;
+}
+
+// The oldest raw segment goes, and of each edition what lies before the rest. But first
+// its subscribers are told of what is in it: a letter holds the segments that it names,
+// and a worker sends them before it hears, from the next letter, that they have left.
+// So one read that brings more than the ring holds costs a client that reads nothing.
 static void drop_oldest(struct ring *r)
 {
     struct extent *oldest = log_extent(RAW(r), 0);
     uint64_t seq = oldest->first_seq + oldest->count;
+    if (!all_told_up_to(r, seq))
+        ring_tell(r);
     for (size_t form = 0; form < FORM_COUNT; form++)
         drop_segments_before(r, &r->editions[form], seq);
     drop_gaps_before(r, seq);
@@ -83,8 +96,9 @@ static size_t ring_bytes(const struct ring *r)
     return bytes;
 }
 
-// Each ring has its limit, and all together have one. At the latter the oldest
-// segment of all goes, whosever it is: the window shrinks for everyone alike.
+// Each ring has its limit, and all together have one. At the latter the segment goes
+// that was last appended to before all others, whosever it is: the window shrinks for
+// everyone alike, and a quiet stream's newest event is as new as its time says.
 static void enforce_limits(struct ring *r)
 {
     struct rings *all = r->all;
@@ -109,6 +123,7 @@ static void drop_edition(struct ring *r, struct edition *e)
 {
     drop_segments_before(r, e, e->log.end_seq);
     log_done(&e->log);
+    list_remove(&e->in_filling);
     e->active = false;
 }
 
@@ -171,9 +186,9 @@ static bool append_to(struct ring *r, struct log *l, struct item item, struct vi
     if (made) {
         made->owner = r;
         all->bytes += made->size;
-        if (l == RAW(r))
-            list_push(&all->segments, &made->by_age);
     }
+    if (l == RAW(r))
+        list_move(&all->segments, &log_extent(l, l->len - 1)->segment->by_age);
     return true;
 }
 
@@ -215,17 +230,23 @@ static void append(struct ring *r, struct item item, struct view payload, const 
     }
     for (enum form form = FORM_RAW + 1; form < FORM_COUNT; form++) {
         struct edition *e = &r->editions[form];
-        if (e->active && !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
-            fail_edition(r, form, 1011, "the broker is out of memory");
+        if (e->active && !is_filling(e) &&
+            !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
+            fail_edition(r, form, WS_CLOSE_FAILURE, "the broker is out of memory");
     }
+}
+
+static void has_grown(struct ring *r)
+{
     enforce_limits(r);
-    if (raw->len > 1 && !deadline_armed(&r->trim))
+    if (RAW(r)->len > 1 && !deadline_armed(&r->trim))
         deadline_arm(&r->all->trims, &r->trim, r->all->loop->now_ms);
 }
 
 void ring_append(struct ring *r, struct eventid id, int64_t time_ms, struct view payload)
 {
     append(r, (struct item){ .id = id, .time_ms = time_ms, .kind = ITEM_EVENT }, payload, NULL);
+    has_grown(r);
 }
 
 static void keep_gap(struct ring *r, const struct gap *gap)
@@ -247,14 +268,16 @@ void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms)
            gap);
     if (gap->reason == GAP_RESET)
         for (size_t form = 0; form < FORM_COUNT; form++)
-            log_reset(&r->editions[form].log);
+            if (!is_filling(&r->editions[form])) // else it gets there
+                log_reset(&r->editions[form].log);
+    has_grown(r); // not before the new run has begun: subscribers may be told of it
 }
 
 bool ring_has(const struct ring *r, struct eventid id, struct view payload)
 {
     const struct log *l = RAW(r);
-    return log_has_id(l, id) &&
-           view_eq(form_raw_payload(log_bytes(l, log_seek_id(l, id))), payload);
+    uint64_t seq;
+    return log_find_id(l, id, &seq) && view_eq(form_raw_payload(log_bytes(l, seq)), payload);
 }
 
 bool ring_had(const struct ring *r, struct eventid id)
@@ -273,54 +296,101 @@ void ring_set_floor(struct ring *r, struct floor floor)
 
 static const struct gap *gap_at(const struct ring *r, uint64_t seq)
 {
-    for (size_t i = 0; i < r->gap_count; i++)
-        if (r->gap_seqs[i] == seq)
-            return &r->gaps[i];
-    return NULL;
+    size_t low = 0, high = r->gap_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (r->gap_seqs[middle] < seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < r->gap_count && r->gap_seqs[low] == seq ? &r->gaps[low] : NULL;
 }
 
-// Writes the whole ring again in another form.
-static bool make_edition(struct ring *r, enum form form)
+// A run that begins where the log does may have begun before; `to` knew it then.
+static void copy_runs(struct log *to, const struct log *from)
+{
+    uint64_t runs[LOG_OLDER_RUNS_MAX + 1];
+    size_t count = log_runs_from(from, from->first_seq + 1, runs);
+    for (size_t i = 0; i < count && runs[i] <= to->end_seq; i++)
+        log_begin_run(to, runs[i]);
+}
+
+// Nothing is written yet: that takes a while, and other streams are not to wait.
+static void begin_edition(struct ring *r, enum form form)
 {
     struct edition *e = &r->editions[form];
-    const struct log *raw = RAW(r);
     log_init(&e->log);
-    e->log.first_seq = e->log.end_seq = raw->first_seq;
-    for (uint64_t seq = raw->first_seq; seq < raw->end_seq; seq++) {
-        const struct item *item = log_item(raw, seq);
-        struct view payload = VIEW("");
-        if (item->kind == ITEM_EVENT)
-            payload = form_raw_payload(log_bytes(raw, seq));
-        if (!append_to(r, &e->log, *item, encode(r, form, item, payload, gap_at(r, seq))))
-            return false;
-    }
-    e->log.run_seq = raw->run_seq;
+    log_skip_to(&e->log, RAW(r)->first_seq);
     e->floor = r->editions[FORM_RAW].floor;
     e->active = true;
+    if (RAW(r)->len > 0)
+        list_push(&r->all->filling, &e->in_filling);
+}
+
+static bool copy_item(struct ring *r, struct edition *e, uint64_t seq)
+{
+    enum form form = (enum form)(e - r->editions);
+    const struct item *item = log_item(RAW(r), seq);
+    struct view payload = VIEW("");
+    if (item->kind == ITEM_EVENT)
+        payload = form_raw_payload(log_bytes(RAW(r), seq));
+    return append_to(r, &e->log, *item, encode(r, form, item, payload, gap_at(r, seq)));
+}
+
+// Copies items, up to `bytes` of them. False: memory is out. What has been trimmed
+// meanwhile is passed over; *done is how many bytes the work was worth.
+static bool copy_some(struct ring *r, struct edition *e, size_t bytes, size_t *done)
+{
+    const struct log *raw = RAW(r);
+    if (e->log.end_seq < raw->first_seq) {
+        log_skip_to(&e->log, raw->first_seq);
+        e->floor = r->editions[FORM_RAW].floor;
+    }
+    for (*done = 0; *done < bytes && e->log.end_seq < raw->end_seq;) {
+        *done += sizeof(struct item) + log_bytes(raw, e->log.end_seq).len;
+        if (!copy_item(r, e, e->log.end_seq))
+            return false;
+    }
+    copy_runs(&e->log, raw);
     return true;
+}
+
+// An edition that has left the list for its turn. Returns how many bytes that took.
+static size_t fill_slice(struct edition *e, size_t bytes)
+{
+    struct ring *r = e->ring;
+    size_t done;
+    if (!copy_some(r, e, bytes, &done)) {
+        say_memory_out(r);
+        fail_edition(r, (enum form)(e - r->editions), WS_CLOSE_FAILURE,
+                     "the broker is out of memory");
+        return done;
+    }
+    if (e->log.end_seq < RAW(r)->end_seq)
+        list_push(&r->all->filling, &e->in_filling);
+    has_grown(r); // it takes room as events do
+    ring_tell(r);
+    return done;
+}
+
+bool rings_fill(struct rings *all)
+{
+    size_t slice = all->fill_bytes / 4 + 1, left = all->fill_bytes;
+    for (struct list *node; left > 0 && (node = list_pop(&all->filling));) {
+        size_t done =
+            fill_slice(LIST_ITEM(node, struct edition, in_filling), slice < left ? slice : left);
+        left -= done < left ? done : left;
+    }
+    return !list_empty(&all->filling);
 }
 
 // ---- subscribers ----------------------------------------------------------------
 
-static void post_failure(struct mailbox *to, struct stream *stream, int close_code,
-                         const char *reason)
-{
-    struct failure *failure = must_alloc(sizeof(*failure));
-    *failure = (struct failure){ .letter.kind = LETTER_FAILED,
-                                 .stream = stream,
-                                 .close_code = close_code };
-    snprintf(failure->reason, sizeof(failure->reason), "%s", reason);
-    mailbox_post(to, &failure->letter);
-}
-
 static void fail_edition(struct ring *r, enum form form, int close_code, const char *reason)
 {
     struct edition *e = &r->editions[form];
-    for (struct list *node; (node = list_pop(&e->subscriptions));) {
-        struct subscription *s = LIST_ITEM(node, struct subscription, node);
-        post_failure(s->to, s->stream, close_code, reason);
-        free(s);
-    }
+    subscribers_fail(&e->subscriptions, close_code, reason);
     if (form != FORM_RAW && e->active)
         drop_edition(r, e);
 }
@@ -334,38 +404,16 @@ void ring_fail(struct ring *r, int close_code, const char *reason)
 void ring_subscribe(struct ring *r, const struct request *request)
 {
     struct edition *e = &r->editions[request->form];
-    if (!e->active && !make_edition(r, request->form)) {
-        say_memory_out(r);
-        drop_edition(r, e);
-        post_failure(request->from, request->stream, 1011, "the broker is out of memory");
-        return;
-    }
-    struct subscription *s = must_alloc(sizeof(*s));
-    *s = (struct subscription){ .to = request->from,
-                                .stream = request->stream,
-                                .told_end_seq = e->log.first_seq };
-    list_push(&e->subscriptions, &s->node);
-    enforce_limits(r); // a new edition takes room as events do
-}
-
-static struct subscription *find(struct ring *r, const struct request *request)
-{
-    LIST_EACH (node, &r->editions[request->form].subscriptions) {
-        struct subscription *s = LIST_ITEM(node, struct subscription, node);
-        if (s->stream == request->stream)
-            return s;
-    }
-    return NULL;
+    if (!e->active)
+        begin_edition(r, request->form);
+    subscribers_add(&e->subscriptions, request, e->log.first_seq);
 }
 
 bool ring_unsubscribe(struct ring *r, const struct request *request)
 {
     struct edition *e = &r->editions[request->form];
-    struct subscription *s = find(r, request);
-    if (s == NULL)
+    if (!subscribers_remove(&e->subscriptions, request))
         return false;
-    list_remove(&s->node);
-    free(s);
     e->idle_since_ms = r->all->loop->now_ms;
     if (!deadline_armed(&r->trim))
         deadline_arm(&r->all->trims, &r->trim, r->all->loop->now_ms);
@@ -382,91 +430,49 @@ bool ring_has_subscribers(const struct ring *r)
 
 bool ring_want_refresh(struct ring *r, const struct request *request)
 {
-    struct subscription *s = find(r, request);
-    if (s)
-        s->refresh = WANTED;
-    return s != NULL;
+    return subscribers_want_refresh(&r->editions[request->form].subscriptions, request);
 }
 
-static void move_refreshes(struct ring *r, int from, int to)
+static void move_refreshes(struct ring *r, enum refresh from, enum refresh to)
 {
     for (size_t form = 0; form < FORM_COUNT; form++)
-        LIST_EACH (node, &r->editions[form].subscriptions) {
-            struct subscription *s = LIST_ITEM(node, struct subscription, node);
-            if ((int)s->refresh == from)
-                s->refresh = to;
-        }
+        subscribers_move_refresh(&r->editions[form].subscriptions, from, to);
 }
 
 void ring_refresh_sent(struct ring *r)
 {
-    move_refreshes(r, WANTED, SENT);
+    move_refreshes(r, REFRESH_WANTED, REFRESH_SENT);
 }
 
 void ring_refresh_done(struct ring *r)
 {
-    move_refreshes(r, SENT, DONE);
+    move_refreshes(r, REFRESH_SENT, REFRESH_DONE);
 }
 
 void ring_refresh_lost(struct ring *r)
 {
-    move_refreshes(r, SENT, WANTED);
-}
-
-// ---- telling --------------------------------------------------------------------
-
-// The extents that a subscriber has not been told of, or not to their end.
-static size_t first_untold(const struct log *l, uint64_t told_end_seq)
-{
-    size_t i = l->len;
-    while (i > 0 && log_extent(l, i - 1)->first_seq + log_extent(l, i - 1)->count > told_end_seq)
-        i--;
-    return i;
-}
-
-static void tell(struct ring *r, const struct edition *e, struct subscription *s)
-{
-    const struct log *l = &e->log;
-    bool refreshed = s->refresh == DONE;
-    if (s->told_end_seq == l->end_seq && s->told_first_seq == l->first_seq &&
-        s->told_ready == r->ready && s->told_epoch == r->epoch && !refreshed)
-        return;
-
-    size_t untold = first_untold(l, s->told_end_seq);
-    size_t count = l->len - untold;
-    struct news *news = must_alloc(sizeof(*news) + count * sizeof(struct extent));
-    *news = (struct news){
-        .letter.kind = LETTER_NEWS,
-        .stream = s->stream,
-        .first_seq = l->first_seq,
-        .end_seq = l->end_seq,
-        .run_seq = l->run_seq,
-        .last = r->last,
-        .floor = e->floor,
-        .epoch = r->epoch,
-        .ready = r->ready,
-        .refreshed = refreshed,
-        .extent_count = count,
-    };
-    for (size_t i = 0; i < count; i++) {
-        news->extents[i] = *log_extent(l, untold + i);
-        segment_ref(news->extents[i].segment);
-    }
-    mailbox_post(s->to, &news->letter);
-
-    s->told_first_seq = l->first_seq;
-    s->told_end_seq = l->end_seq;
-    s->told_epoch = r->epoch;
-    s->told_ready = r->ready;
-    if (refreshed)
-        s->refresh = NOT_WANTED;
+    move_refreshes(r, REFRESH_SENT, REFRESH_WANTED);
 }
 
 void ring_tell(struct ring *r)
 {
-    for (size_t form = 0; form < FORM_COUNT; form++)
-        LIST_EACH (node, &r->editions[form].subscriptions)
-            tell(r, &r->editions[form], LIST_ITEM(node, struct subscription, node));
+    bool told_all = true;
+    for (size_t form = 0; form < FORM_COUNT; form++) {
+        struct edition *e = &r->editions[form];
+        if (is_filling(e))
+            continue; // not ready: its clients wait, as they do for a ring that is not primed
+        const struct tidings tidings = { &e->log, e->floor, r->last, r->epoch, r->ready };
+        told_all = subscribers_tell(&e->subscriptions, &tidings) && told_all;
+    }
+    if (told_all)
+        deadline_cancel(&r->retell);
+    else if (!deadline_armed(&r->retell))
+        deadline_arm(&r->all->retells, &r->retell, r->all->loop->now_ms);
+}
+
+static void retell_due(struct deadline *d)
+{
+    ring_tell(CONTAINER_OF(d, struct ring, retell));
 }
 
 // ---- start and end --------------------------------------------------------------
@@ -476,8 +482,12 @@ void rings_init(struct rings *all, const struct config *config, struct stats *st
 {
     *all = (struct rings){ .config = config, .stats = stats, .loop = loop };
     list_init(&all->segments);
+    list_init(&all->filling);
+    all->fill_bytes = EDITION_BYTES_PER_TURN;
     deadline_queue_init(&all->trims, config->ring_seconds * MS_PER_S / SEGMENTS_PER_RING, trim_due);
     loop_add_queue(loop, &all->trims);
+    deadline_queue_init(&all->retells, RETELL_MS, retell_due);
+    loop_add_queue(loop, &all->retells);
 }
 
 void rings_done(struct rings *all)
@@ -491,8 +501,11 @@ void ring_init(struct ring *r, struct rings *all, struct view id)
 {
     *r = (struct ring){ .all = all, .id = id };
     deadline_init(&r->trim);
+    deadline_init(&r->retell);
     for (size_t form = 0; form < FORM_COUNT; form++) {
+        r->editions[form].ring = r;
         log_init(&r->editions[form].log);
+        list_init(&r->editions[form].in_filling);
         list_init(&r->editions[form].subscriptions);
     }
     r->editions[FORM_RAW].active = true;
@@ -504,6 +517,7 @@ void ring_done(struct ring *r)
     for (size_t form = 0; form < FORM_COUNT; form++)
         drop_edition(r, &r->editions[form]);
     deadline_cancel(&r->trim);
+    deadline_cancel(&r->retell);
     free(r->gaps);
     free(r->gap_seqs);
 }

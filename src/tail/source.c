@@ -46,7 +46,7 @@ void source_sweep(struct source *s, size_t count)
 
 void source_cut_for_bad_reply(struct source *s)
 {
-    if (s->feeds.nonsense)
-        link_cut(s->link, s->feeds.nonsense);
-    s->feeds.nonsense = NULL;
+    if (s->feeds.bad_reply)
+        link_cut(s->link, s->feeds.bad_reply);
+    s->feeds.bad_reply = NULL;
 }

@@ -91,12 +91,12 @@ static struct gap gap_before(const struct client *c, uint64_t first_seq)
 {
     const struct log *l = &c->sub.stream->log;
     uint64_t at = c->sub.cursor.seq, known = first_seq < l->end_seq ? first_seq : l->end_seq;
-    bool exact = known == first_seq && !seek_has_gaps(l, at, known);
+    bool exact = known == first_seq && !log_has_gaps(l, at, known);
     return (struct gap){
         .reason = GAP_SLOW,
         .after = tell_last_id(c),
         .before = seek_event_id(l, known),
-        .missed = exact ? seek_count_events(l, at, known) : MISSED_UNKNOWN,
+        .missed = exact ? log_count_events(l, at, known) : MISSED_UNKNOWN,
     };
 }
 
@@ -122,7 +122,7 @@ void close_or_skip(struct client *c, uint64_t first_seq)
         return; // it was in the middle of the last of them, and will have it whole
     struct gap gap = gap_before(c, first_seq);
     uint64_t known = first_seq < l->end_seq ? first_seq : l->end_seq;
-    bool events = known < first_seq || seek_count_events(l, c->sub.cursor.seq, known) > 0;
+    bool events = known < first_seq || log_count_events(l, c->sub.cursor.seq, known) > 0;
     if (events && !c->sub.slow_skip) {
         close_behind(c, &gap);
         return;

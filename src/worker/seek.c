@@ -16,22 +16,6 @@ struct eventid seek_event_id_before(const struct log *l, uint64_t seq)
     return (struct eventid){ 0 };
 }
 
-int64_t seek_count_events(const struct log *l, uint64_t from, uint64_t to)
-{
-    int64_t count = 0;
-    for (uint64_t seq = from; seq < to; seq++)
-        count += log_item(l, seq)->kind == ITEM_EVENT;
-    return count;
-}
-
-bool seek_has_gaps(const struct log *l, uint64_t from, uint64_t to)
-{
-    for (uint64_t seq = from; seq < to; seq++)
-        if (log_item(l, seq)->kind == ITEM_GAP)
-            return true;
-    return false;
-}
-
 // Of those before `end`.
 static uint64_t newest_event(const struct log *l, uint64_t end)
 {
@@ -77,9 +61,9 @@ static struct seek_place begin_at(const struct log *l, const struct floor *floor
 {
     struct seek_place place = { .seq = wanted > first ? wanted : first };
     bool below = wanted == l->first_seq && floor_is_asked_for(floor, start);
-    bool gaps = seek_has_gaps(l, wanted, first);
+    bool gaps = log_has_gaps(l, wanted, first);
     bool inside = is_inside_gap(l, last, start, wanted);
-    int64_t hidden = seek_count_events(l, wanted, first);
+    int64_t hidden = log_count_events(l, wanted, first);
     if (!below && !gaps && !inside && hidden == 0)
         return place;
     enum gap_reason reason = GAP_LIMIT;

@@ -23,6 +23,3 @@ bool seek_is_ahead(const struct log *l, struct eventid last, const struct start 
 // The id of the first event from seq on, and of the last one before it; 0-0: none.
 struct eventid seek_event_id(const struct log *l, uint64_t seq);
 struct eventid seek_event_id_before(const struct log *l, uint64_t seq);
-// Events, and whether there are gaps, among the items from `from` up to `to`.
-int64_t seek_count_events(const struct log *l, uint64_t from, uint64_t to);
-bool seek_has_gaps(const struct log *l, uint64_t from, uint64_t to);

@@ -116,11 +116,7 @@ void stream_trim(struct stream *s, uint64_t first_seq)
 
 void stream_learn(struct stream *s, struct news *news)
 {
-    for (size_t i = 0; i < news->extent_count; i++)
-        log_extend(&s->log, &news->extents[i]);
-    if (s->log.len == 0) // what there was has left the ring
-        s->log.first_seq = s->log.end_seq = news->end_seq;
-    s->log.run_seq = news->run_seq > s->log.first_seq ? news->run_seq : s->log.first_seq;
+    news_take(news, &s->log);
     s->last = news->last;
     s->floor = news->floor;
     s->epoch = news->epoch;

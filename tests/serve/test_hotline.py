@@ -131,6 +131,8 @@ async def test_what_was_trimmed_before_it_was_read_is_told(start, stream):
     broker = start.broker(redis)
     async with broker.connect(stream) as raw, broker.connect(stream, format="envelope") as ws:
         await warm_up(redis, stream, raw)
+        redis.publish_all(stream, ["0"] * 80)  # a young stream's losses have no number
+        await receive(raw, 80)
         pipe = redis.client.pipeline(transaction=True)
         for i in range(5):
             pipe.xadd(key(stream), {"data": str(i)})

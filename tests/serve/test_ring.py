@@ -166,3 +166,23 @@ async def test_a_window_larger_than_one_reply(start, stream):
     async with broker.connect(stream, from_="first") as ws:
         redis.publish(stream, "live")
         assert (await receive_up_to(ws, "live", within=30)) == [*events, "live"]
+
+
+async def test_a_client_that_reads_loses_nothing_to_small_rings(start, stream):
+    """Many streams share little memory, and one read of Redis brings more than a ring
+    holds: raw clients that read at once are not closed for what left in the same turn."""
+    redis = start.redis()
+    broker = start.broker(redis, BOND_MEMORY_BYTES=262144, BOND_RING_BYTES=65536)
+    names = [f"{stream}-{i}" for i in range(6)]
+    sockets = [await broker.connect(name) for name in names]
+    for turn in range(20):
+        events = [f"{turn} {i} ".ljust(3000, "x") for i in range(30)]  # 90 KB a stream
+        pipe = redis.client.pipeline(transaction=True)
+        for event in events:
+            for name in names[:1] if turn % 2 else names:
+                pipe.xadd(f"stream:{name}", {"data": event})
+        pipe.execute()
+        for ws in sockets[:1] if turn % 2 else sockets:
+            assert await receive(ws, len(events)) == events
+    for ws in sockets:
+        await ws.close()

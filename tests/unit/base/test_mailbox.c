@@ -24,6 +24,7 @@ struct reader {
     struct mailbox mailbox;
     int next[SENDERS]; // the number that a sender's next letter must have
     int ended;
+    bool would_sleep; // after the latest turn, nothing is ready
 };
 
 static void deliver(void *ctx, struct letter *letter)
@@ -56,6 +57,18 @@ static void reader_done(struct reader *r)
 {
     mailbox_done(&r->mailbox);
     loop_done(&r->loop);
+}
+
+// Hands the loop what is ready now, and no more.
+static void run_a_turn(struct reader *r)
+{
+    struct epoll_event events[4];
+    int n = epoll_wait(r->loop.epoll_fd, events, 4, 0);
+    for (int i = 0; i < n; i++) {
+        struct watch *w = events[i].data.ptr;
+        w->ready(w, events[i].events);
+    }
+    r->would_sleep = epoll_wait(r->loop.epoll_fd, events, 4, 0) == 0;
 }
 
 static void post_all(struct mailbox *to, struct list *letters)
@@ -96,6 +109,57 @@ static void letters_that_are_left_are_delivered_at_the_end(void **state)
     assert_int_equal(r.next[0], 0);
     reader_done(&r);
     assert_int_equal(r.next[0], 2);
+}
+
+// One thread's letters must not keep its loop from everything else.
+static void a_turn_delivers_a_bounded_number_of_letters(void **state)
+{
+    (void)state;
+    struct reader r;
+    reader_init(&r);
+    int count = 3 * LETTERS_PER_TURN + 1;
+    for (int i = 0; i < count; i++)
+        mailbox_post(&r.mailbox, letter_new(0, i, LETTER_NUMBER));
+    for (int turn = 1; turn <= 3; turn++) {
+        run_a_turn(&r);
+        assert_int_equal(r.next[0], turn * LETTERS_PER_TURN);
+    }
+    mailbox_post(&r.mailbox, letter_new(0, count, LETTER_NUMBER)); // behind the one that is left
+    run_a_turn(&r);
+    assert_int_equal(r.next[0], count + 1);
+    assert_true(r.would_sleep);
+    reader_done(&r);
+}
+
+static void what_a_turn_left_is_delivered_at_the_end_too(void **state)
+{
+    (void)state;
+    struct reader r;
+    reader_init(&r);
+    for (int i = 0; i < 2 * LETTERS_PER_TURN; i++)
+        mailbox_post(&r.mailbox, letter_new(0, i, LETTER_NUMBER));
+    run_a_turn(&r);
+    mailbox_post(&r.mailbox, letter_new(0, 2 * LETTERS_PER_TURN, LETTER_NUMBER));
+    reader_done(&r);
+    assert_int_equal(r.next[0], 2 * LETTERS_PER_TURN + 1);
+}
+
+static void the_weight_of_what_waits_is_known(void **state)
+{
+    (void)state;
+    struct reader r;
+    reader_init(&r);
+    for (int i = 0; i < LETTERS_PER_TURN + 2; i++) {
+        struct letter *letter = letter_new(0, i, LETTER_NUMBER);
+        letter->weight = i % 2 ? 0 : 1000;
+        mailbox_post(&r.mailbox, letter);
+    }
+    assert_int_equal(mailbox_weight(&r.mailbox), 1000 * (LETTERS_PER_TURN / 2 + 1));
+    run_a_turn(&r); // one of the two that are left weighs something
+    assert_int_equal(mailbox_weight(&r.mailbox), 1000);
+    run_a_turn(&r);
+    assert_int_equal(mailbox_weight(&r.mailbox), 0);
+    reader_done(&r);
 }
 
 // ---- several threads --------------------------------------------------------
@@ -145,6 +209,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(letters_come_in_order),
         cmocka_unit_test(letters_that_are_left_are_delivered_at_the_end),
+        cmocka_unit_test(a_turn_delivers_a_bounded_number_of_letters),
+        cmocka_unit_test(what_a_turn_left_is_delivered_at_the_end_too),
+        cmocka_unit_test(the_weight_of_what_waits_is_known),
         cmocka_unit_test(letters_of_several_threads_all_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

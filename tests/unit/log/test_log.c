@@ -155,7 +155,6 @@ static void assert_stops(void (*impossible)(void))
 static void an_empty_log_ends_where_it_begins(void **state)
 {
     (void)state;
-    struct eventid id;
     log_trim(&tail, 0);
     log_trim(&tail, 100);
     assert_log(&tail, "");
@@ -164,7 +163,6 @@ static void an_empty_log_ends_where_it_begins(void **state)
     assert_int_equal(log_seek_time(&tail, 0), 0);
     assert_int_equal(log_seek_id(&tail, id_of(5)), 0);
     assert_int_equal(log_seek_after(&tail, id_of(5)), 0);
-    assert_false(log_last_id(&tail, &id));
     assert_gathers((struct cursor){ 0 }, 100, 8, "");
     assert_advances((struct cursor){ 0 }, 0, 0, 0);
 }
@@ -321,42 +319,43 @@ static void the_array_of_extents_stays_as_small_as_the_log(void **state)
     assert_int_equal(tail.bytes, 4 * SEGMENT_SIZE);
 }
 
-// ---- the last id, runs ------------------------------------------------------
+// ---- counting ---------------------------------------------------------------
 
-static void assert_last_id(const struct log *l, uint64_t ms)
-{
-    struct eventid id;
-    assert_true(log_last_id(l, &id));
-    assert_int_equal(id.ms, ms);
-}
-
-static void the_last_id_is_an_events(void **state)
+static void events_are_counted_across_extents(void **state)
 {
     (void)state;
-    struct eventid id;
-    event(5, "a");
-    assert_last_id(&tail, 5);
-    gap(7);
-    gap(7);
-    gap(7);
-    assert_last_id(&tail, 5);
-    log_trim(&tail, 3);
-    assert_log(&tail, "3:[.]");
-    assert_false(log_last_id(&tail, &id));
+    items(". a b . . c d . e .");
+    assert_int_equal(log_count_events(&tail, 0, 10), 5);
+    assert_int_equal(log_count_events(&tail, 1, 3), 2);
+    assert_int_equal(log_count_events(&tail, 3, 5), 0);
+    assert_int_equal(log_count_events(&tail, 5, 9), 3);
+    assert_int_equal(log_count_events(&tail, 4, 4), 0);
+    assert_int_equal(log_count_events(&tail, 10, 10), 0);
+    assert_true(log_has_gaps(&tail, 0, 2));
+    assert_false(log_has_gaps(&tail, 1, 3));
+    assert_false(log_has_gaps(&tail, 5, 7));
+    assert_true(log_has_gaps(&tail, 5, 8));
+    assert_false(log_has_gaps(&tail, 3, 3));
 }
 
-static void a_new_run_has_no_last_id_yet(void **state)
+// Each client that fell behind is told how many it missed: were that to walk the items,
+// it would be clients times items in one turn of the worker.
+static void counting_looks_at_no_item_but_the_last_before_a_border(void **state)
 {
     (void)state;
-    struct eventid id;
-    event(50, "a");
-    log_reset(&tail);
-    assert_false(log_last_id(&tail, &id));
-    gap(0);
-    assert_false(log_last_id(&tail, &id));
-    event(3, "b");
-    assert_last_id(&tail, 3);
+    struct segment *made;
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct item item = { .id = id_of(i), .kind = ITEM_EVENT };
+        assert_true(log_append(&tail, item, VIEW(""), VIEW("x"), 64 * KIB, &made));
+    }
+    for (uint64_t seq = 0; seq < 1000; seq++)
+        if (seq != 9 && seq != 989) // between them, nothing but nonsense
+            memset((void *)(uintptr_t)log_item(&tail, seq), 0, sizeof(struct item));
+    assert_int_equal(log_count_events(&tail, 10, 990), 980);
+    assert_false(log_has_gaps(&tail, 10, 990));
 }
+
+// ---- runs --------------------------------------------------------------------
 
 static void runs_leave_with_their_extents(void **state)
 {
@@ -367,11 +366,9 @@ static void runs_leave_with_their_extents(void **state)
     log_reset(&tail);
     assert_int_equal(tail.run_seq, 4);
     event(1, "e");
-    assert_last_id(&tail, 1);
     log_trim(&tail, 5);
     assert_int_equal(tail.run_seq, 5);
     event(2, "f");
-    assert_last_id(&tail, 2);
 }
 
 // ---- seeking by time --------------------------------------------------------
@@ -530,6 +527,62 @@ static void behind_the_last_of_an_older_run_comes_the_next(void **state)
     event(1, "d");
     assert_seeks(20, 2, 3);
     assert_seeks(10, 0, 1);
+}
+
+// A stream that is read again after a failover asks this for each of its entries. Walked,
+// it would be 10^10 steps and more: minutes.
+static void an_older_run_is_not_walked(void **state)
+{
+    (void)state;
+    const uint64_t count = 200000;
+    struct segment *made;
+    for (uint64_t i = 0; i < count; i++) {
+        struct item item = { .id = id_of(10 * i), .kind = ITEM_EVENT };
+        assert_true(log_append(&tail, item, VIEW(""), VIEW("x"), 64 * KIB, &made));
+    }
+    log_reset(&tail);
+    event(5, "y");
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t seq;
+        assert_true(log_find_id(&tail, id_of(10 * i), &seq));
+        assert_int_equal(seq, i);
+        assert_false(log_has_id(&tail, id_of(10 * i + 1)));
+    }
+}
+
+// A stream that is deleted in a loop: what is kept of its lives has an end.
+static void so_many_older_runs_are_remembered(void **state)
+{
+    (void)state;
+    const uint64_t runs = LOG_OLDER_RUNS_MAX + 100;
+    for (uint64_t run = 0; run < runs; run++) {
+        event(1000 - run, "x"); // each id in one run alone
+        log_reset(&tail);
+    }
+    assert_int_equal(tail.older_count, LOG_OLDER_RUNS_MAX);
+    assert_int_equal(tail.older_cap, LOG_OLDER_RUNS_MAX);
+    for (uint64_t run = 0; run < runs; run++)
+        assert_int_equal(log_has_id(&tail, id_of(1000 - run)), run >= 100);
+    log_trim(&tail, runs - 3);
+    assert_int_equal(tail.older_count, 3 + (runs - 3 - tail.first_seq));
+    log_trim(&tail, runs);
+    assert_int_equal(tail.older_count, 0);
+}
+
+static void a_run_without_items_is_none(void **state)
+{
+    (void)state;
+    log_reset(&tail);
+    event(10, "a");
+    log_reset(&tail);
+    log_reset(&tail);
+    assert_int_equal(tail.older_count, 1);
+    uint64_t starts[LOG_OLDER_RUNS_MAX + 1];
+    assert_int_equal(log_runs_from(&tail, 0, starts), 2);
+    assert_int_equal(starts[0], 0);
+    assert_int_equal(starts[1], 1);
+    assert_int_equal(log_runs_from(&tail, 1, starts), 1);
+    assert_int_equal(log_runs_from(&tail, 2, starts), 0);
 }
 
 // ---- gathering --------------------------------------------------------------
@@ -835,12 +888,11 @@ static void a_worker_is_told_where_the_latest_run_begins(void **state)
     event(20, "c");
     event(30, "d");
     tell_worker(0);
-    worker.run_seq = tail.run_seq;
+    log_begin_run(&worker, tail.run_seq);
     assert_log(&worker, "0:[a b c] 3:[d]");
     assert_int_equal(log_seek_id(&worker, id_of(20)), 2);
     assert_int_equal(log_seek_id(&worker, id_of(10)), 0);
     assert_int_equal(log_seek_after(&worker, id_of(25)), 3);
-    assert_last_id(&worker, 30);
     log_trim(&worker, 3);
     assert_int_equal(worker.run_seq, 3);
 }
@@ -891,8 +943,6 @@ int main(void)
         TEST(what_has_left_or_is_to_come_is_not_there),
         TEST(seqs_go_on_when_all_has_left),
         TEST(the_array_of_extents_stays_as_small_as_the_log),
-        TEST(the_last_id_is_an_events),
-        TEST(a_new_run_has_no_last_id_yet),
         TEST(runs_leave_with_their_extents),
         TEST(time_is_sought_at_or_behind),
         TEST(of_what_has_left_nothing_is_found),
@@ -918,6 +968,11 @@ int main(void)
         TEST(what_is_left_of_an_item),
         TEST(a_worker_knows_what_it_was_told),
         TEST(an_extent_is_continued_by_its_own),
+        TEST(an_older_run_is_not_walked),
+        TEST(so_many_older_runs_are_remembered),
+        TEST(a_run_without_items_is_none),
+        TEST(events_are_counted_across_extents),
+        TEST(counting_looks_at_no_item_but_the_last_before_a_border),
         TEST(letters_may_be_read_late),
         TEST(a_worker_keeps_what_the_tail_has_dropped),
         TEST(a_half_told_extent_leaves_whole),

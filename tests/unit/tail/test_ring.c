@@ -21,6 +21,8 @@ struct worker {
     struct news *told;     // the latest letter; its extents have gone to the log
     size_t letters;        // so many NEWS have come
     size_t extents;        // in the latest one
+    uint64_t heard_seq;    // up to here items came, in whichever letter
+    bool has_hole;         // some never came
     struct failure failed; // the latest FAILED; its kind is set
 };
 
@@ -40,11 +42,11 @@ static struct { // what was appended, by id.ms
 
 static void take_news(struct worker *w, struct news *news)
 {
-    log_trim(&w->log, news->first_seq);
-    for (size_t i = 0; i < news->extent_count; i++)
-        log_extend(&w->log, &news->extents[i]);
-    if (w->log.len == 0)
-        w->log.first_seq = w->log.end_seq = news->end_seq;
+    for (size_t i = 0; i < news->extent_count; i++) {
+        w->has_hole = w->has_hole || news->extents[i].first_seq > w->heard_seq;
+        w->heard_seq = news->extents[i].first_seq + news->extents[i].count;
+    }
+    news_take(news, &w->log);
     free(w->told);
     w->told = news;
     w->extents = news->extent_count;
@@ -131,8 +133,15 @@ static bool unsubscribe(struct worker *w)
     return ring_unsubscribe(&ring, &request);
 }
 
+static void make_editions(void) // as many turns as it takes
+{
+    while (rings_fill(&rings))
+        continue;
+}
+
 static void tell(struct ring *r)
 {
+    make_editions();
     ring_tell(r);
     for (size_t i = 0; i < ARRAY_LEN(workers); i++)
         read_mail(&workers[i]);
@@ -333,6 +342,54 @@ static void one_that_left_is_told_no_more(void **state)
     assert_false(ring_has_subscribers(&ring));
 }
 
+// A worker that hangs: what it is to read is bounded, and another's is not held back.
+static void what_a_worker_does_not_read_is_bounded(void **state)
+{
+    (void)state;
+    static char large[100000];
+    struct worker *hangs = subscribe(0, FORM_RAW), *reads = subscribe(1, FORM_ENVELOPE);
+    memset(large, 'x', sizeof(large));
+    for (uint64_t ms = 1; ms <= 1000; ms++) {
+        ring.last = (struct eventid){ ms, 0 };
+        ring_append(&ring, ring.last, (int64_t)ms, (struct view){ large, sizeof(large) });
+        ring_tell(&ring);
+        read_mail(reads);
+        assert_int_equal(reads->log.end_seq, ms);
+        assert_in_range(segment_bytes_in_use(), 0, LETTERS_BYTES_MAX + 4 * MIB);
+    }
+    assert_in_range(mailbox_weight(&hangs->mailbox), LETTERS_BYTES_MAX,
+                    LETTERS_BYTES_MAX + 2 * MIB);
+    assert_true(deadline_armed(&ring.retell));
+
+    while (mailbox_weight(&hangs->mailbox) > 0)
+        read_mail(hangs);
+    assert_in_range(hangs->log.end_seq, 1, 999); // not told of the rest yet
+    loop.now_ms += 100;
+    deadline_queue_run(&rings.retells, loop.now_ms);
+    read_mail(hangs);
+    assert_int_equal(hangs->log.end_seq, 1000);
+    assert_int_equal(hangs->log.first_seq, raw(&ring)->first_seq);
+    assert_false(deadline_armed(&ring.retell));
+}
+
+static void a_full_mailbox_has_room_for_what_must_come(void **state)
+{
+    (void)state;
+    struct worker *w = subscribe(0, FORM_RAW);
+    struct letter *heavy = must_alloc(sizeof(struct failure));
+    *CONTAINER_OF(heavy, struct failure, letter) = (struct failure){
+        .letter = { .kind = LETTER_FAILED, .weight = LETTERS_BYTES_MAX },
+        .stream = (struct stream *)w,
+    };
+    mailbox_post(&w->mailbox, heavy);
+    event(1);
+    ring_tell(&ring);
+    ring_fail(&ring, 1011, "no stream");
+    read_mail(w);
+    assert_int_equal(w->letters, 0);
+    assert_int_equal(w->failed.close_code, 1011);
+}
+
 // ---- editions ---------------------------------------------------------------
 
 static void a_late_edition_has_the_same_items(void **state)
@@ -359,12 +416,114 @@ static void a_late_edition_has_the_same_items(void **state)
     }
 }
 
+static size_t items_in(enum form form)
+{
+    const struct log *l = &ring.editions[form].log;
+    return (size_t)(l->end_seq - l->first_seq);
+}
+
+// To deflate a whole ring takes 0.2 s, for which all other streams would wait.
+static void a_turn_makes_a_bounded_part_of_a_late_edition(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 8 * KIB; // 20 to 24 events of these
+    events(1, 200);
+    struct worker *w = subscribe(0, FORM_RAW_DEFLATED);
+    ring.ready = true;
+    for (size_t turn = 1; rings_fill(&rings); turn++) {
+        assert_in_range(items_in(FORM_RAW_DEFLATED), turn * 20, turn * 26);
+        ring_tell(&ring);
+        read_mail(w);
+        assert_int_equal(w->letters, 0); // its clients wait until all of it is there
+    }
+    read_mail(w);
+    assert_int_equal(w->letters, 1);
+    assert_true(w->told->ready);
+    assert_int_equal(w->log.end_seq, 200);
+}
+
+static void what_comes_meanwhile_is_in_it_and_what_leaves_is_not(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 4 * KIB;
+    config.ring_bytes = 48 * 1024;
+    events(1, 60);
+    struct worker *w = subscribe(0, FORM_ENVELOPE);
+    for (uint64_t ms = 61; rings_fill(&rings); ms += 4) {
+        assert_in_range(ms, 61, 400); // it gets there, for it makes more than comes
+        events(ms, ms + 2);
+        if (ms % 8 == 5)
+            gap(GAP_RESET, 0);
+        else
+            event_of(&ring, ms + 3, 300);
+    }
+    tell(&ring);
+    assert_true(raw(&ring)->first_seq > 0);
+    assert_true(w->log.first_seq > 0);
+    assert_int_equal(w->log.end_seq, raw(&ring)->end_seq);
+    assert_int_equal(w->log.run_seq, raw(&ring)->run_seq);
+    assert_id(w->told->floor.id, log_item(&w->log, w->log.first_seq)->id.ms - 1, 0);
+}
+
+// All that it has so far may leave, and more.
+static void trims_may_be_quicker_than_an_edition(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 1;
+    config.ring_bytes = 16 * 1024;
+    events(1, 20);
+    struct worker *w = subscribe(0, FORM_ENVELOPE);
+    rings_fill(&rings);
+    assert_int_equal(items_in(FORM_ENVELOPE), 1);
+    events(21, 200);
+    assert_int_equal(items_in(FORM_ENVELOPE), 0);
+    rings.fill_bytes = 16 * 1024;
+    tell(&ring);
+    assert_int_equal(w->log.end_seq, 200);
+    assert_int_equal(w->told->first_seq, raw(&ring)->first_seq);
+    assert_id(w->told->floor.id, raw(&ring)->first_seq, 0);
+}
+
+static void several_late_editions_take_turns(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 8 * KIB;
+    events(1, 200);
+    for (size_t i = 0; i < 3; i++)
+        subscribe(i, FORM_RAW_DEFLATED + i);
+    for (size_t turn = 0; turn < 4; turn++)
+        assert_true(rings_fill(&rings));
+    size_t least = SIZE_MAX, most = 0;
+    for (enum form form = FORM_RAW_DEFLATED; form <= FORM_ENVELOPE_DEFLATED; form++) {
+        least = items_in(form) < least ? items_in(form) : least;
+        most = items_in(form) > most ? items_in(form) : most;
+    }
+    assert_true(least > 0 && most - least <= 8);
+    make_editions();
+    assert_int_equal(items_in(FORM_ENVELOPE), 200);
+}
+
+static void who_leaves_before_its_edition_is_made_harms_nobody(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 8 * KIB;
+    events(1, 200);
+    struct worker *w = subscribe(0, FORM_RAW_DEFLATED);
+    rings_fill(&rings);
+    assert_true(unsubscribe(w));
+    assert_true(rings_fill(&rings));
+    ring_fail(&ring, 1011, "no stream"); // the edition is dropped as it is
+    assert_false(rings_fill(&rings));
+    assert_int_equal(w->letters, 0);
+}
+
 static void an_edition_lives_as_long_as_it_is_listened_to(void **state)
 {
     (void)state;
     events(1, 10);
     size_t before = rings.bytes;
     struct worker *w = subscribe(0, FORM_ENVELOPE), *second = subscribe(1, FORM_ENVELOPE);
+    make_editions();
     assert_true(rings.bytes > before);
     assert_true(unsubscribe(w));
     pass(RING_SECONDS * 2000);
@@ -416,9 +575,9 @@ static void a_reset_begins_a_run_in_each_edition(void **state)
     struct worker *late = subscribe(1, FORM_SSE), *plain = subscribe(2, FORM_RAW);
     tell(&ring);
     assert_int_equal(raw(&ring)->run_seq, 3);
-    assert_int_equal(early->told->run_seq, 3);
-    assert_int_equal(late->told->run_seq, 3);
-    assert_int_equal(plain->told->run_seq, 3);
+    assert_int_equal(early->log.run_seq, 3);
+    assert_int_equal(late->log.run_seq, 3);
+    assert_int_equal(plain->log.run_seq, 3);
     assert_has(early, "10 20 .20 5");
     assert_has(late, "10 20 .20 5");
     assert_has(plain, "10 20 .20 5");
@@ -478,9 +637,11 @@ static void an_edition_that_is_new_counts_too(void **state)
     config.ring_bytes = 32 * 1024;
     events(1, 200);
     struct worker *w = subscribe(0, FORM_ENVELOPE);
+    make_editions();
     assert_true(rings.bytes <= (size_t)config.ring_bytes);
     config.memory_bytes = 24 * 1024;
     subscribe(1, FORM_SSE);
+    make_editions();
     assert_true(rings.bytes <= (size_t)config.memory_bytes);
     tell(&ring);
     assert_int_equal(w->log.end_seq, 200);
@@ -514,6 +675,79 @@ static void all_rings_together_have_a_limit(void **state)
     read_mail(w); // without being told by us
     assert_int_equal(w->told->first_seq, raw(&ring)->first_seq);
     assert_int_equal(w->log.bytes, raw(&ring)->bytes);
+}
+
+static void a_quiet_stream_is_as_new_as_its_latest_event(void **state)
+{
+    (void)state;
+    config.memory_bytes = 32 * 1024;
+    event_of(&other, 1, 1); // its segment is older than all others
+    uint64_t ms = 2;
+    for (; rings.bytes + 10 * KIB < (size_t)config.memory_bytes; ms++)
+        event_of(&ring, ms, 300);
+    event_of(&other, 900, 1);
+    for (; raw(&ring)->first_seq == 0; ms++)
+        event_of(&ring, ms, 300);
+    assert_int_equal(raw(&other)->first_seq, 0);
+    assert_int_equal(raw(&other)->end_seq - raw(&other)->first_seq, 2);
+}
+
+static void what_comes_and_leaves_in_one_turn_is_told_before(void **state)
+{
+    (void)state;
+    config.ring_bytes = 16 * 1024;
+    struct worker *plain = subscribe(0, FORM_RAW), *enveloped = subscribe(1, FORM_ENVELOPE);
+    events(1, 200); // one read that brings more than the ring holds
+    tell(&ring);
+    assert_true(raw(&ring)->first_seq > 100);
+    for (struct worker *w = plain; w <= enveloped; w++) {
+        assert_false(w->has_hole);
+        assert_int_equal(w->heard_seq, 200);
+        assert_int_equal(w->told->first_seq, raw(&ring)->first_seq);
+    }
+}
+
+static void what_leaves_for_others_is_told_before_too(void **state)
+{
+    (void)state;
+    config.memory_bytes = 32 * 1024;
+    struct worker *w = subscribe_to(&other, 0, FORM_RAW);
+    for (uint64_t ms = 1; ms <= 20; ms++)
+        event_of(&other, ms, 300);
+    events(21, 200); // in the same turn
+    assert_int_equal(raw(&other)->len, 0);
+    read_mail(w);
+    assert_false(w->has_hole);
+    assert_int_equal(w->heard_seq, 20);
+}
+
+static void the_newest_id_is_told_though_its_event_was_before(void **state)
+{
+    (void)state;
+    config.ring_bytes = 8 * 1024;
+    static const char pad[300];
+    struct worker *w = subscribe(0, FORM_RAW);
+    for (uint64_t ms = 1; ms <= 100; ms++) {
+        ring_append(&ring, (struct eventid){ ms, 0 }, (int64_t)ms,
+                    (struct view){ pad, sizeof(pad) });
+        ring.last = (struct eventid){ ms, 0 };
+        tell(&ring);
+        assert_id(w->told->last, ms, 0);
+    }
+}
+
+static void a_run_is_told_though_its_reset_pushed_something_out(void **state)
+{
+    (void)state;
+    config.ring_bytes = 8 * 1024;
+    struct worker *w = subscribe(0, FORM_ENVELOPE);
+    for (uint64_t ms = 1; ms <= 200; ms++) {
+        event_of(&ring, ms, 100);
+        gap(GAP_RESET, 0);
+        tell(&ring);
+        assert_int_equal(w->log.run_seq, raw(&ring)->run_seq);
+        assert_int_equal(w->log.run_seq, 2 * ms);
+    }
 }
 
 static void a_ring_may_be_emptied_for_others(void **state)
@@ -802,7 +1036,14 @@ int main(void)
         TEST(each_subscriber_is_told_what_it_lacks),
         TEST(letters_may_wait_for_the_end),
         TEST(one_that_left_is_told_no_more),
+        TEST(what_a_worker_does_not_read_is_bounded),
+        TEST(a_full_mailbox_has_room_for_what_must_come),
         TEST(a_late_edition_has_the_same_items),
+        TEST(a_turn_makes_a_bounded_part_of_a_late_edition),
+        TEST(what_comes_meanwhile_is_in_it_and_what_leaves_is_not),
+        TEST(trims_may_be_quicker_than_an_edition),
+        TEST(several_late_editions_take_turns),
+        TEST(who_leaves_before_its_edition_is_made_harms_nobody),
         TEST(an_edition_lives_as_long_as_it_is_listened_to),
         TEST(it_outlives_a_short_absence),
         TEST(what_clients_still_send_outlives_the_edition),
@@ -813,6 +1054,11 @@ int main(void)
         TEST(an_edition_that_is_new_counts_too),
         TEST(what_has_just_come_stays),
         TEST(all_rings_together_have_a_limit),
+        TEST(a_quiet_stream_is_as_new_as_its_latest_event),
+        TEST(what_comes_and_leaves_in_one_turn_is_told_before),
+        TEST(what_leaves_for_others_is_told_before_too),
+        TEST(the_newest_id_is_told_though_its_event_was_before),
+        TEST(a_run_is_told_though_its_reset_pushed_something_out),
         TEST(a_ring_may_be_emptied_for_others),
         TEST(what_is_older_than_the_window_leaves),
         TEST(the_newest_segment_stays),

@@ -467,13 +467,13 @@ static void events_are_found_beside_gaps(void **state)
     assert_id(seek_event_id_before(&l, 2), 10);
     assert_id(seek_event_id_before(&l, 4), 10);
     assert_id(seek_event_id_before(&l, 6), 20);
-    assert_int_equal(seek_count_events(&l, 0, 6), 2);
-    assert_int_equal(seek_count_events(&l, 2, 4), 0);
-    assert_int_equal(seek_count_events(&l, 4, 4), 0);
-    assert_true(seek_has_gaps(&l, 0, 6));
-    assert_true(seek_has_gaps(&l, 3, 4));
-    assert_false(seek_has_gaps(&l, 1, 2));
-    assert_false(seek_has_gaps(&l, 6, 6));
+    assert_int_equal(log_count_events(&l, 0, 6), 2);
+    assert_int_equal(log_count_events(&l, 2, 4), 0);
+    assert_int_equal(log_count_events(&l, 4, 4), 0);
+    assert_true(log_has_gaps(&l, 0, 6));
+    assert_true(log_has_gaps(&l, 3, 4));
+    assert_false(log_has_gaps(&l, 1, 2));
+    assert_false(log_has_gaps(&l, 6, 6));
 }
 
 int main(void)
