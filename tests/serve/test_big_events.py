@@ -30,7 +30,7 @@ class SlowProxy(Proxy):
         self.near = set()
         super().__init__(target)
 
-    def _pump(self, source, sink):
+    def _pump(self, source, sink, *_):
         """Little is kept on the way, so that the sender feels the path's pace."""
         comes_from_redis = source.getpeername()[1] == self.target
         if comes_from_redis:

@@ -18,7 +18,7 @@ class RewritingProxy(Proxy):
 
     rewrites = None
 
-    def _pump(self, source, sink):
+    def _pump(self, source, sink, *_):
         comes_from_redis = source.getpeername()[1] == self.target
         try:
             while data := source.recv(65536):
