@@ -39,6 +39,7 @@ struct edition {
     struct ring *ring;
     struct log log;
     struct list in_filling; // linked while it lacks something that the raw log has
+    size_t owed;            // so many bytes came meanwhile: it makes them besides its slice
     struct floor floor;     // what is below it; editions begin at different items
     struct list subscriptions;
     bool active;
