@@ -24,8 +24,8 @@ static struct floor floor_of(const struct ring *r, const struct log *l, uint64_t
     if (seq + 1 >= l->end_seq)
         l = RAW(r); // an edition that is being made may have more to come
     if (seq + 1 >= l->first_seq && seq + 1 < l->end_seq) {
-        const struct item *behind = log_item(l, seq + 1);
-        next = behind->kind == ITEM_EVENT ? eventid_before(behind->id) : behind->id;
+        const struct item *following = log_item(l, seq + 1);
+        next = following->kind == ITEM_EVENT ? eventid_before(following->id) : following->id;
     }
     floor.id = eventid_behind(item->id);
     if (eventid_cmp(next, floor.id) > 0)
