@@ -28,7 +28,7 @@ static void deliver_some(struct mailbox *m, size_t count)
 }
 
 // The eventfd is emptied before the list is: a letter that comes between the two
-// leaves a wake-up behind, never the other way round.
+// leaves a wake-up, never the other way round.
 static void mailbox_ready(struct watch *w, uint32_t events)
 {
     (void)events;

@@ -4,13 +4,6 @@
 
 #include "wire/ws.h"
 
-const char *form_name(enum form form)
-{
-    static const char *const names[] = { "raw", "raw_deflated", "envelope", "envelope_deflated",
-                                         "sse" };
-    return names[form];
-}
-
 void form_writer_done(struct form_writer *w)
 {
     deflater_free(w->deflater);

@@ -15,7 +15,6 @@ enum form {
     FORM_COUNT,
 };
 
-const char *form_name(enum form form);
 static inline bool form_is_deflated(enum form form)
 {
     return form == FORM_RAW_DEFLATED || form == FORM_ENVELOPE_DEFLATED;

@@ -65,7 +65,7 @@ static bool add_extent(struct log *l, struct extent extent)
 {
     if (!make_room(l))
         return false;
-    if (l->len == 0) { // perhaps behind extents that came and went untold
+    if (l->len == 0) { // perhaps after extents that came and went untold
         l->first_seq = extent.first_seq;
         forget_runs(l);
     }
@@ -207,8 +207,8 @@ int64_t log_count_events(const struct log *l, uint64_t from, uint64_t to)
     if (from >= to)
         return 0;
     CHECK(to <= l->end_seq);
-    const struct extent *behind = last_extent(l) + 1;
-    for (const struct extent *e = extent_of(l, from); e < behind && e->first_seq < to; e++)
+    const struct extent *end = last_extent(l) + 1;
+    for (const struct extent *e = extent_of(l, from); e < end && e->first_seq < to; e++)
         count += (int64_t)segment_events(e->segment, items_before(e, to)) -
                  (int64_t)segment_events(e->segment, items_before(e, from));
     return count;
@@ -219,14 +219,14 @@ bool log_has_gaps(const struct log *l, uint64_t from, uint64_t to)
     return from < to && (uint64_t)log_count_events(l, from, to) < to - from;
 }
 
-// The first seq in [low, high) for which is_behind(item) holds; high if none.
+// The first seq in [low, high) for which is_late_enough(item) holds; high if none.
 // Items for which it holds come after those for which it does not.
-#define BISECT(l, low, high, is_behind)                                                            \
+#define BISECT(l, low, high, is_late_enough)                                                       \
     do {                                                                                           \
         while ((low) < (high)) {                                                                   \
             uint64_t middle = (low) + ((high) - (low)) / 2;                                        \
             const struct item *item = log_item((l), middle);                                       \
-            if (is_behind)                                                                         \
+            if (is_late_enough)                                                                    \
                 (high) = middle;                                                                   \
             else                                                                                   \
                 (low) = middle + 1;                                                                \
@@ -240,7 +240,7 @@ uint64_t log_seek_time(const struct log *l, int64_t at_ms)
     return low;
 }
 
-// The first item in [low, high), which is of one run, whose id is that or one behind it.
+// The first item in [low, high), which is of one run, whose id is that or a later one.
 static uint64_t seek_in_run(const struct log *l, uint64_t low, uint64_t high, struct eventid id)
 {
     BISECT(l, low, high, eventid_cmp(item->id, id) >= 0);
@@ -314,9 +314,9 @@ size_t log_gather(const struct log *l, struct cursor at, uint64_t until_seq, siz
         return 0;
 
     const struct extent *e = extent_of(l, at.seq);
-    const struct extent *behind = last_extent(l) + 1;
+    const struct extent *end = last_extent(l) + 1;
     uint32_t start = segment_start(e->segment, (uint32_t)(at.seq - e->first_seq)) + at.skip;
-    for (; e < behind && e->first_seq < until_seq && *count < room && total < max; e++, start = 0) {
+    for (; e < end && e->first_seq < until_seq && *count < room && total < max; e++, start = 0) {
         size_t len = end_before(e, until_seq) - start;
         if (len > max - total)
             len = max - total;
@@ -328,7 +328,7 @@ size_t log_gather(const struct log *l, struct cursor at, uint64_t until_seq, siz
     return total;
 }
 
-// The first item of the extent that ends behind `offset`; its count if none does.
+// The first item of the extent that ends after `offset`; its count if none does.
 static uint32_t item_at(const struct extent *e, uint32_t offset)
 {
     if (offset == e->end)

@@ -80,11 +80,11 @@ void log_extend(struct log *l, const struct extent *extent);
 void log_skip_to(struct log *l, uint64_t seq);
 // A run begins there, at most at the end. Nothing if that is known, or has left.
 void log_begin_run(struct log *l, uint64_t seq);
-// Writes where the runs begin that do so at `from` or behind it, oldest first, at most
+// Writes where the runs begin that do so at `from` or later, oldest first, at most
 // LOG_OLDER_RUNS_MAX + 1. Returns how many.
 size_t log_runs_from(const struct log *l, uint64_t from, uint64_t *starts);
 
-// Seeking: the first seq in the log that is at or behind the place asked for;
+// Seeking: the first seq in the log that is at or after the place asked for;
 // end_seq when all is before it.
 uint64_t log_seek_time(const struct log *l, int64_t at_ms);
 // By id, within the latest run; for an id that an older run has exactly, there.

@@ -26,7 +26,7 @@ enum item_kind {
 struct item {
     struct eventid id;           // of a gap: the last id before it
     int64_t time_ms;             // when it happened, Redis's clock; never falls within a log
-    uint32_t end;                // offset just behind its bytes
+    uint32_t end;                // offset just after its bytes
     uint32_t kind : 1;           // enum item_kind
     uint32_t events_before : 31; // so many of its segment's items before it are events
 };

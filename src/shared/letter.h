@@ -59,7 +59,7 @@ struct news {
     uint64_t epoch; // see pulse.h: the log is up to date as of this recovery
     bool ready;     // the ring is primed: the log joins the stream without a gap
     bool refreshed;
-    size_t run_count; // runs that begin in the extents, or just behind them
+    size_t run_count; // runs that begin in the extents, or just after them
     size_t extent_count;
     struct extent extents[]; // and where those runs begin: news_runs
 };

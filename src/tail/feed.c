@@ -120,7 +120,7 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
 }
 
 // Did we have it before Redis lost its newest entries (a failover, an old snapshot)?
-// It is not behind where we were, and it is in the ring, has left it, or is older than
+// It is not newer than what we had, and it is in the ring, has left it, or is older than
 // all that it is meant to hold. Ids that are no timestamps may be another stream's:
 // of those only what the ring still has is known.
 static bool had_before(const struct feed *f, struct eventid id, struct view payload)
@@ -174,11 +174,11 @@ static void note_fresh(struct feed *f)
 
 struct intake {
     size_t entries; // how many the reply had
-    size_t fresh;   // how many of them lay behind `last`
-    bool is_full;   // there may be more behind them
+    size_t fresh;   // how many of them are newer than `last`
+    bool is_full;   // there may be more after them
 };
 
-// Takes the entries of a range that lie behind f->ring.last.
+// Takes the entries of a range that are newer than f->ring.last.
 static struct intake take_entries(struct feed *f, const struct feed_read *read,
                                   struct resp_reader *r, const struct resp_node *entries)
 {
@@ -299,7 +299,7 @@ static bool explain_loss(struct feed *f, const struct stream_info *info)
     return false;
 }
 
-// The range begins with the event that we had last, and nothing is missing behind
+// The range begins with the event that we had last, and nothing is missing after
 // it; or that event is gone; or another one bears its id: a stream that is deleted
 // and created again within a millisecond gives the same id twice.
 enum place { HERE, GONE, ANOTHER };
@@ -346,7 +346,7 @@ static void set_floor(struct feed *f, const struct stream_info *info)
     ring_set_floor(&f->ring, floor);
 }
 
-// The same as explain_loss where XINFO is refused: with nothing behind `last`, the
+// The same as explain_loss where XINFO is refused: with nothing newer than `last`, the
 // stream was deleted or went back, or all of it was trimmed. What we had is not
 // delivered again when it is read anew.
 static bool explain_blindly(struct feed *f, const struct resp_node *entries)

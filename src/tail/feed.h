@@ -4,7 +4,8 @@
 // A read is `XRANGE key last + COUNT n`, inclusive: the event that we have must come
 // back first. When it does, nothing was lost between it and the next; when it does
 // not, the next read is a *check*, XINFO STREAM and XRANGE in one MULTI, which says
-// whether the stream was trimmed, deleted or went back, and how much is missing.
+// whether the stream was trimmed, deleted or went back, and how much is missing. What
+// a missing event means, case by case, stands in loss.h.
 //
 // What comes of an answer: events and gaps in the feed's ring, and the feed in the
 // lists `dirty` (it is to be read again) and `changed` (its subscribers are to be told).
@@ -59,7 +60,7 @@ struct feed {
     struct eventid dedupe_until;        // what is read up to here may be what we had before a reset
     struct eventid newest_before_reset; // of all resets so far
     uint64_t added;                     // the stream's entries-added when ring.last was its newest
-    struct eventid counted;             // what XINFO said then; ids behind it we counted ourselves
+    struct eventid counted;             // what XINFO said then; later ids we counted ourselves
     bool added_known;
     struct paging paging;
     bool placed;      // ring.last is set: we know where we are
@@ -88,7 +89,7 @@ void feeds_done(struct feeds *all);                  // no feed is left
 int64_t feeds_redis_now_ms(const struct feeds *all); // Redis's clock
 
 // A feed of that stream, placed nowhere yet, in `dirty` and `sweep`. The caller frees
-// it, when it is in no list, behind ring_done.
+// it, when it is in no list, after ring_done.
 struct feed *feed_new(struct feeds *all, struct view id);
 
 static inline struct view feed_key(const struct feed *f)

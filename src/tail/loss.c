@@ -56,7 +56,7 @@ static bool is_counted(const struct stream_had *had, const struct stream_info *i
     return had->added_known && info->added_known;
 }
 
-// It cannot be another stream that was filled unseen (see above).
+// It cannot be another stream that was filled unseen (see loss.h).
 static bool is_the_same_life(const struct stream_had *had, const struct stream_info *info)
 {
     return had->added >= LIFE_IS_LONG || eventid_cmp(info->max_deleted, had->last) == 0;
@@ -93,7 +93,7 @@ static struct loss explain_gone(const struct stream_had *had, const struct strea
 }
 
 // Nothing up to `last` is left.
-static struct loss explain_behind(const struct stream_had *had, const struct stream_info *info)
+static struct loss explain_all_gone(const struct stream_had *had, const struct stream_info *info)
 {
     if (eventid_cmp(info->last_generated, had->last) == 0) {
         bool xdel_may_have = eventid_cmp(info->max_deleted, had->counted) > 0;
@@ -118,7 +118,7 @@ struct loss loss_explain(const struct stream_had *had, const struct stream_info 
         return reset("it was deleted and created again");
     if (info->has_entries && eventid_cmp(info->first, had->last) <= 0)
         return explain_within(had, info);
-    return explain_behind(had, info);
+    return explain_all_gone(had, info);
 }
 
 struct loss loss_at_the_start(const struct stream_had *had, const struct stream_info *info)

@@ -24,8 +24,8 @@ static struct floor floor_of(const struct ring *r, const struct log *l, uint64_t
     if (seq + 1 >= l->end_seq)
         l = RAW(r); // an edition that is being made may have more to come
     if (seq + 1 >= l->first_seq && seq + 1 < l->end_seq) {
-        const struct item *behind = log_item(l, seq + 1);
-        next = behind->kind == ITEM_EVENT ? eventid_before(behind->id) : behind->id;
+        const struct item *following = log_item(l, seq + 1);
+        next = following->kind == ITEM_EVENT ? eventid_before(following->id) : following->id;
     }
     floor.id = eventid_behind(item->id);
     if (eventid_cmp(next, floor.id) > 0)
@@ -124,6 +124,7 @@ static void drop_edition(struct ring *r, struct edition *e)
     drop_segments_before(r, e, e->log.end_seq);
     log_done(&e->log);
     list_remove(&e->in_filling);
+    e->owed = 0;
     e->active = false;
 }
 
@@ -230,8 +231,9 @@ static void append(struct ring *r, struct item item, struct view payload, const 
     }
     for (enum form form = FORM_RAW + 1; form < FORM_COUNT; form++) {
         struct edition *e = &r->editions[form];
-        if (e->active && !is_filling(e) &&
-            !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
+        if (is_filling(e))
+            e->owed += sizeof(item) + payload.len;
+        else if (e->active && !append_to(r, &e->log, item, encode(r, form, &item, payload, gap)))
             fail_edition(r, form, WS_CLOSE_FAILURE, "the broker is out of memory");
     }
 }
@@ -356,12 +358,15 @@ static bool copy_some(struct ring *r, struct edition *e, size_t bytes, size_t *d
     return true;
 }
 
-// An edition that has left the list for its turn. Returns how many bytes that took.
+// An edition that has left the list for its turn. Returns how many bytes that took, but for
+// what came since its last turn: had it been there, it would have made that at once, and
+// so it gets to the end, however much comes.
 static size_t fill_slice(struct edition *e, size_t bytes)
 {
     struct ring *r = e->ring;
-    size_t done;
-    if (!copy_some(r, e, bytes, &done)) {
+    size_t done, owed = e->owed;
+    e->owed = 0;
+    if (!copy_some(r, e, bytes + owed, &done)) {
         say_memory_out(r);
         fail_edition(r, (enum form)(e - r->editions), WS_CLOSE_FAILURE,
                      "the broker is out of memory");
@@ -371,7 +376,7 @@ static size_t fill_slice(struct edition *e, size_t bytes)
         list_push(&r->all->filling, &e->in_filling);
     has_grown(r); // it takes room as events do
     ring_tell(r);
-    return done;
+    return done < owed ? 0 : done - owed;
 }
 
 bool rings_fill(struct rings *all)

@@ -39,7 +39,8 @@ struct edition {
     struct ring *ring;
     struct log log;
     struct list in_filling; // linked while it lacks something that the raw log has
-    struct floor floor;     // what is below it; editions begin at different items
+    size_t owed;            // so many bytes came meanwhile: it makes them besides its slice
+    struct floor floor;     // what came before its first item; editions begin at different ones
     struct list subscriptions;
     bool active;
     int64_t idle_since_ms; // without subscribers, if it has none
@@ -71,14 +72,14 @@ bool rings_fill(struct rings *all);
 void ring_init(struct ring *r, struct rings *all, struct view id);
 void ring_done(struct ring *r); // nobody may be subscribed
 
-// Appends an event in all forms that are there and not still being made. time_ms: when it happened, Redis's
-// clock; lifted to the newest there is, for it never falls within a log.
+// Appends an event, in all forms that are there and not still being made. time_ms: when
+// it happened, Redis's clock; lifted to the newest there is, for it never falls within a log.
 void ring_append(struct ring *r, struct eventid id, int64_t time_ms, struct view payload);
 // Events will not come. A GAP_RESET begins a new run of ids.
 void ring_append_gap(struct ring *r, const struct gap *gap, int64_t time_ms);
 // This very event is here, in any run: an id alone may come again with another.
 bool ring_has(const struct ring *r, struct eventid id, struct view payload);
-bool ring_had(const struct ring *r, struct eventid id); // it is not behind what has left
+bool ring_had(const struct ring *r, struct eventid id); // it is not newer than what has left
 // There were events before all that has been appended so far.
 void ring_set_floor(struct ring *r, struct floor floor);
 

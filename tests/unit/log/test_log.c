@@ -612,7 +612,7 @@ static void there_are_no_more_bytes_than_asked_for(void **state)
     assert_gathers((struct cursor){ 0 }, 14, 8, "aabbcc|ddeeff|gg");
 }
 
-static void nor_more_pieces(void **state)
+static void gathering_gives_no_more_pieces_than_there_is_room_for(void **state)
 {
     (void)state;
     items("aa bb cc dd ee ff gg");
@@ -622,7 +622,7 @@ static void nor_more_pieces(void **state)
     assert_gathers((struct cursor){ .seq = 2 }, 3, 1, "cc");
 }
 
-static void nor_anything_from_a_certain_item_on(void **state)
+static void gathering_ends_before_a_certain_item(void **state)
 {
     (void)state;
     items("aa bb cc dd ee ff gg");
@@ -847,7 +847,7 @@ static void a_half_told_extent_leaves_whole(void **state)
 }
 
 // Extents came and went between two letters.
-static void a_worker_may_never_hear_of_an_extent(void **state)
+static void a_worker_may_miss_a_trimmed_extent(void **state)
 {
     (void)state;
     items("a b c");
@@ -865,7 +865,7 @@ static void a_worker_may_never_hear_of_an_extent(void **state)
     assert_int_equal(log_seek_id(&worker, id_of(11)), 10);
 }
 
-static void nor_of_any(void **state)
+static void a_worker_may_miss_every_trimmed_extent(void **state)
 {
     (void)state;
     items("a b c d");
@@ -956,8 +956,8 @@ int main(void)
         TEST(behind_the_last_of_an_older_run_comes_the_next),
         TEST(pieces_are_extents),
         TEST(there_are_no_more_bytes_than_asked_for),
-        TEST(nor_more_pieces),
-        TEST(nor_anything_from_a_certain_item_on),
+        TEST(gathering_gives_no_more_pieces_than_there_is_room_for),
+        TEST(gathering_ends_before_a_certain_item),
         TEST(what_has_no_bytes_is_no_piece),
         TEST(what_has_left_cannot_be_gathered),
         TEST(a_cursor_stands_between_bytes),
@@ -976,8 +976,8 @@ int main(void)
         TEST(letters_may_be_read_late),
         TEST(a_worker_keeps_what_the_tail_has_dropped),
         TEST(a_half_told_extent_leaves_whole),
-        TEST(a_worker_may_never_hear_of_an_extent),
-        TEST(nor_of_any),
+        TEST(a_worker_may_miss_a_trimmed_extent),
+        TEST(a_worker_may_miss_every_trimmed_extent),
         TEST(a_worker_is_told_where_the_latest_run_begins),
         TEST(a_hole_in_the_middle_is_impossible),
         TEST(gaps_reach_a_worker_too),

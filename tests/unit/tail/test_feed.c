@@ -218,7 +218,7 @@ static void assert_told(const char *expected)
 
 // ---- a stream that grows ----------------------------------------------------
 
-static void what_lies_behind_the_last_event_is_new(void **state)
+static void what_follows_the_last_event_is_new(void **state)
 {
     (void)state;
     check("10 20", has(10, 20, 2, 2));
@@ -301,7 +301,7 @@ static void an_id_far_ahead_is_no_time(void **state)
 
 // ---- the last event is gone -------------------------------------------------
 
-static void then_it_is_checked(void **state)
+static void a_missing_last_event_is_checked(void **state)
 {
     (void)state;
     check("10 20", has(10, 20, 2, 2));
@@ -415,7 +415,7 @@ static void trimmed_where_redis_does_not_count(void **state)
     assert_told("10 20 trimmed:? 50 60");
 }
 
-static void deleted_alone(void **state)
+static void the_last_event_alone_was_deleted(void **state)
 {
     (void)state;
     check("10 20", has(10, 20, 2, 2));
@@ -427,7 +427,7 @@ static void deleted_alone(void **state)
 
 // ---- another stream ---------------------------------------------------------
 
-static void deleted(void **state)
+static void a_deleted_stream_is_reset(void **state)
 {
     (void)state;
     check("10 20", has(10, 20, 2, 2));
@@ -481,7 +481,7 @@ static void what_we_had_does_not_come_again(void **state)
     assert_told("10 20 30 reset:? 40");
 }
 
-static void nor_behind_a_flush(void **state)
+static void what_we_had_does_not_come_again_after_a_flush(void **state)
 {
     (void)state;
     check("10 20", has(10, 20, 2, 2));
@@ -492,7 +492,7 @@ static void nor_behind_a_flush(void **state)
     assert_told("10 20 reset:? 40");
 }
 
-static void nor_is_what_the_snapshot_lacked_missed(void **state)
+static void what_a_snapshot_lacked_is_not_missed(void **state)
 {
     (void)state;
     check("10 20", has(10, 20, 2, 2));
@@ -503,7 +503,7 @@ static void nor_is_what_the_snapshot_lacked_missed(void **state)
     assert_told("10 20 reset:? 40");
 }
 
-static void but_what_was_trimmed_since_may_be(void **state)
+static void what_was_trimmed_since_a_flush_may_be_missed(void **state)
 {
     (void)state;
     check("10 20", has(10, 20, 2, 2));
@@ -601,12 +601,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(what_lies_behind_the_last_event_is_new),
+        TEST(what_follows_the_last_event_is_new),
         TEST(a_full_page_is_not_the_end),
         TEST(the_one_before_the_window_does_not_end_a_page),
         TEST(an_id_a_little_ahead_happened_now),
         TEST(an_id_far_ahead_is_no_time),
-        TEST(then_it_is_checked),
+        TEST(a_missing_last_event_is_checked),
         TEST(trimmed_with_a_count),
         TEST(trimmed_to_nothing),
         TEST(trimmed_in_a_short_life_has_no_count),
@@ -617,15 +617,15 @@ int main(void)
         TEST(what_may_be_another_stream_is_read_again),
         TEST(trimmed_but_we_had_it_all),
         TEST(trimmed_where_redis_does_not_count),
-        TEST(deleted_alone),
-        TEST(deleted),
+        TEST(the_last_event_alone_was_deleted),
+        TEST(a_deleted_stream_is_reset),
         TEST(made_anew_with_lower_ids),
         TEST(made_anew_with_higher_ids),
         TEST(made_anew_with_the_same_id),
         TEST(what_we_had_does_not_come_again),
-        TEST(nor_behind_a_flush),
-        TEST(nor_is_what_the_snapshot_lacked_missed),
-        TEST(but_what_was_trimmed_since_may_be),
+        TEST(what_we_had_does_not_come_again_after_a_flush),
+        TEST(what_a_snapshot_lacked_is_not_missed),
+        TEST(what_was_trimmed_since_a_flush_may_be_missed),
         TEST(trimmed_before_the_first_read_of_a_new_stream),
         TEST(losses_are_explained_without),
         TEST(beside_takes_what_is_plain),

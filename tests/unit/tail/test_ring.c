@@ -465,6 +465,20 @@ static void what_comes_meanwhile_is_in_it_and_what_leaves_is_not(void **state)
     assert_id(w->told->floor.id, log_item(&w->log, w->log.first_seq)->id.ms - 1, 0);
 }
 
+static void it_is_made_however_much_comes(void **state)
+{
+    (void)state;
+    rings.fill_bytes = 2 * KIB;
+    events(1, 100);
+    struct worker *w = subscribe(0, FORM_ENVELOPE);
+    for (uint64_t ms = 101; rings_fill(&rings); ms += 10) {
+        assert_in_range(ms, 101, 700);
+        events(ms, ms + 9); // more than two slices
+    }
+    read_mail(w);
+    assert_int_equal(w->log.end_seq, raw(&ring)->end_seq);
+}
+
 // All that it has so far may leave, and more.
 static void trims_may_be_quicker_than_an_edition(void **state)
 {
@@ -1041,6 +1055,7 @@ int main(void)
         TEST(a_late_edition_has_the_same_items),
         TEST(a_turn_makes_a_bounded_part_of_a_late_edition),
         TEST(what_comes_meanwhile_is_in_it_and_what_leaves_is_not),
+        TEST(it_is_made_however_much_comes),
         TEST(trims_may_be_quicker_than_an_edition),
         TEST(several_late_editions_take_turns),
         TEST(who_leaves_before_its_edition_is_made_harms_nobody),
