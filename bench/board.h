@@ -8,6 +8,14 @@
 #include "histogram.h"
 #include "probe.h"
 
+// How the commands of one burst reach Redis. None waits for an answer in between, and none
+// is a transaction.
+enum burst_writes {
+    BURST_EACH,   // a write for each command: hiredis, asyncio, ioredis, a loop of xadd()
+    BURST_PACKED, // writes of about 6000 bytes: redis-py's pipeline(transaction=False)
+    BURST_ONE,    // one write, however long
+};
+
 struct options {
     // whom
     char host[64], redis_host[64];
@@ -23,9 +31,10 @@ struct options {
     int rcvbuf;        // of the client sockets, in bytes; 0: the kernel's choice
     bool compress;
     // what
-    size_t size;    // bytes of an event
-    double rate;    // events a second, over all streams
-    size_t burst;   // so many are due at once
+    size_t size;  // bytes of an event
+    double rate;  // events a second, over all streams
+    size_t burst; // so many are due at once
+    enum burst_writes burst_writes;
     size_t prefill; // events of each stream that are there before the first client
     size_t maxlen;  // of a stream in Redis, about
     bool replay;    // the clients ask for those, and nothing else comes
@@ -60,6 +69,7 @@ static inline int64_t due_of(const struct options *o, int64_t start_ns, uint64_t
 struct tally {
     _Alignas(64) atomic_ullong connected, refused, closed;
     atomic_ullong delivered, bytes, reads;
+    atomic_ullong segments;        // of TCP, with data, after the handshake; set at the end
     atomic_ullong lost;            // numbers that were passed over, or had not come at the end
     atomic_ullong late;            // a number again, or after a higher one
     atomic_ullong malformed;       // not a WebSocket frame, or a message without a number

@@ -263,6 +263,15 @@ static void report_latency(struct report *r, const struct run *run)
     free(all);
 }
 
+// How many writes of the server brought one burst to one client: 1 is the least. Over the
+// whole run, warm-up included.
+static void report_writes(struct report *r, const struct run *run)
+{
+    double delivered = (double)SUM(run, delivered), segments = (double)SUM(run, segments);
+    if (run->mode != DIRECT && !run->o->replay && delivered > 0)
+        put(r, "writes_per_burst", segments / delivered * (double)run->o->burst);
+}
+
 static void report_checks(struct report *r, const struct run *run)
 {
     put(r, "refused", (double)SUM(run, refused));
@@ -374,6 +383,7 @@ static bool run_once(struct options *o, enum mode mode, enum fault fault, struct
     if (mode == FLOOR)
         bare_stop(&run.bare);
     report_latency(r, &run);
+    report_writes(r, &run);
     report_checks(r, &run);
     free(run.publisher.lag);
     free(run.publisher.event);
@@ -455,6 +465,8 @@ static const char usage[] =
     "  --size BYTES         300     of an event\n"
     "  --rate R             100     events a second over all streams; 0: none\n"
     "  --burst B            1       events that are due at the same time\n"
+    "  --burst-writes HOW   each    a burst's commands reach Redis in a write for each of\n"
+    "                               them, packed (6000 bytes a write, as redis-py), or in one\n"
     "  --prefill N          0       events of each stream before the first client comes\n"
     "  --maxlen N           10000   events that Redis keeps of a stream, about\n"
     "  --warmup S           1       seconds at the same rate, not measured\n"
@@ -474,7 +486,7 @@ static int wrong_usage(const char *what, const char *value)
     return EXIT_USAGE;
 }
 
-enum kind { TEXT, COUNT, WHOLE, REAL, ADDRESS, PID, FLAG };
+enum kind { TEXT, COUNT, WHOLE, REAL, ADDRESS, PID, WRITES, FLAG };
 struct setting {
     const char *name;
     enum kind kind;
@@ -503,6 +515,7 @@ static const struct setting settings[] = {
     { "size", COUNT, OPTION(size), 0 },
     { "rate", REAL, OPTION(rate), 0 },
     { "burst", COUNT, OPTION(burst), 0 },
+    { "burst-writes", WRITES, OPTION(burst_writes), 0 },
     { "prefill", COUNT, OPTION(prefill), 0 },
     { "maxlen", COUNT, OPTION(maxlen), 0 },
     { "warmup", REAL, OPTION(warmup_s), 0 },
@@ -520,6 +533,19 @@ static bool set_address(char *host, int *port, const char *value)
     return sscanf(value, "%63[^:]:%d%c", host, port, &rest) == 2;
 }
 
+static bool set_burst_writes(enum burst_writes *how, const char *value)
+{
+    static const char *const names[] = {
+        [BURST_EACH] = "each", [BURST_PACKED] = "packed", [BURST_ONE] = "one"
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(value, names[i]) == 0) {
+            *how = (enum burst_writes)i;
+            return true;
+        }
+    return false;
+}
+
 static bool set(struct options *o, const struct setting *s, const char *value)
 {
     void *at = (char *)o + s->offset;
@@ -528,6 +554,7 @@ static bool set(struct options *o, const struct setting *s, const char *value)
     switch (s->kind) {
     case TEXT: *(const char **)at = value; return true;
     case FLAG: *(bool *)at = true; return true;
+    case WRITES: return set_burst_writes(at, value);
     case ADDRESS: return set_address(at, (int *)(void *)((char *)o + s->port_offset), value);
     case REAL:
         *(double *)at = strtod(value, &end);

@@ -3,7 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h> // tcp_info with data_segs_in, which the C library does not have
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -31,8 +31,9 @@ struct client {
     bool deflated;         // the handshake agreed on it
     bool message_deflated; // the message whose frames are being read is
     uint32_t stream;
-    uint64_t due;       // the number of the event that comes next
-    struct buffer rest; // the beginning of a frame, or of the handshake's answer
+    uint64_t due;             // the number of the event that comes next
+    uint64_t segments_before; // those of the handshake
+    struct buffer rest;       // the beginning of a frame, or of the handshake's answer
 };
 
 struct crowd {
@@ -47,6 +48,16 @@ struct crowd {
     char *input;    // FRAME_MAX + READ_MAX
     char *inflated; // FRAME_MAX
 };
+
+// Each write of the server's arrives as one segment: on loopback a segment holds 64 KiB.
+// How often we read says nothing of its writes, since two of them may be there by then.
+static uint64_t segments_of(const struct client *c)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof(info);
+    getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+    return info.tcpi_data_segs_in;
+}
 
 // ---- connecting -------------------------------------------------------------------
 
@@ -184,6 +195,7 @@ static size_t take_answer(struct crowd *crowd, struct client *c, struct view byt
 
     crowd->in_handshake--;
     c->state = OPEN;
+    c->segments_before = segments_of(c);
     if (crowd->first + (size_t)(c - crowd->clients) < crowd->o->stalled) {
         c->state = STALLED;
         epoll_ctl(crowd->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
@@ -366,6 +378,15 @@ static void count_missing(struct crowd *crowd)
     }
 }
 
+static void count_segments(struct crowd *crowd)
+{
+    for (size_t i = 0; i < crowd->count; i++) {
+        const struct client *c = &crowd->clients[i];
+        if (c->state == OPEN)
+            tally_add(&crowd->tally->segments, segments_of(c) - c->segments_before);
+    }
+}
+
 // Sleeping in epoll_wait, we are woken by the server's send(), and it pays for that
 // (an interrupt to our processor, dear on a virtual machine). A client elsewhere
 // costs no server this. So where CPU is what is measured, we look by the clock.
@@ -416,4 +437,5 @@ void clients_run(const struct options *o, struct board *board, struct tally *tal
     while (turn(&crowd))
         ;
     count_missing(&crowd);
+    count_segments(&crowd);
 }

@@ -11,6 +11,7 @@
 
 #define FILL_BATCH 1000
 #define READ_MAX (64 * KIB)
+#define PACKED_BYTES 6000 // redis-py begins a new write when it has packed more than this
 
 int dial(const char *host, int port)
 {
@@ -99,6 +100,17 @@ static bool write_out(struct publisher *p)
     return true;
 }
 
+// Between two commands of a burst: does what has been packed so far leave now?
+static bool is_write_full(const struct publisher *p)
+{
+    switch (p->o->burst_writes) {
+    case BURST_EACH: return true;
+    case BURST_PACKED: return p->out.len > PACKED_BYTES;
+    case BURST_ONE: return false;
+    }
+    return false;
+}
+
 // ---- answers ----------------------------------------------------------------------
 
 static void take_error(struct publisher *p, struct view answer)
@@ -181,6 +193,8 @@ bool publisher_run(struct publisher *p, uint64_t first, uint64_t count, int64_t 
         while (done < burst_end) {
             add_event(p, first + done++, due_ns);
             if (o->post && (!write_out(p) || !read_answers(p, 0)))
+                return false;
+            if (is_write_full(p) && !write_out(p))
                 return false;
         }
         if (!write_out(p) || !read_answers(p, UINT64_MAX))

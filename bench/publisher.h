@@ -3,7 +3,8 @@
 // the stamp still says when it was due, so a server that stalls us is charged for
 // the wait (no coordinated omission).
 //
-// XADD goes out pipelined over one connection; HTTP POST waits for each answer.
+// XADD goes out pipelined over one connection, a burst's commands as enum burst_writes
+// says; HTTP POST waits for each answer.
 #pragma once
 
 #include "board.h"
