@@ -59,6 +59,8 @@ static const struct setting settings[] = {
       "connections at once; 0: as many as the limit of open files allows" },
     { "BOND_MAX_CLIENTS_PER_IP", INTEGER, FIELD(max_clients_per_ip), "0", 0, 100000000,
       "streams that one address may be connected to at once; 0: no limit" },
+    { "BOND_MAX_STREAMS_PER_CLIENT", INTEGER, FIELD(max_streams_per_client), "1024", 1, 1000000,
+      "streams that one connection to /ws may subscribe to" },
     { "BOND_TRUST_PROXY", INTEGER, FIELD(trust_proxy), "0", 0, 16,
       "proxies in front of the broker; a client's address is what the outermost of them wrote to X-Forwarded-For" },
     { "BOND_COMPRESSION", INTEGER, FIELD(compression), "1", 0, 1,

@@ -16,17 +16,18 @@ struct config {
     int64_t port;
     int64_t workers; // 0: as many as processors are available
     int64_t ring_seconds;
-    int64_t ring_bytes;         // per stream
-    int64_t memory_bytes;       // of all rings; 0: half of what the process may use
-    int64_t outbox_bytes;       // of what clients are sent or send, outside the rings
-    int64_t event_bytes;        // the largest event that is delivered
-    int64_t max_clients;        // open connections; 0: as many as descriptors allow
-    int64_t max_clients_per_ip; // 0: no limit
-    int64_t trust_proxy;        // proxies in front whose X-Forwarded-For entries are believed
-    int64_t max_followed;       // streams followed in Redis
-    int64_t expire_live;        // 1: a token's end ends its connection
-    int64_t compression;        // 1: permessage-deflate is offered
-    char *allowed_origins;      // comma-separated; "": all
+    int64_t ring_bytes;             // per stream
+    int64_t memory_bytes;           // of all rings; 0: half of what the process may use
+    int64_t outbox_bytes;           // of what clients are sent or send, outside the rings
+    int64_t event_bytes;            // the largest event that is delivered
+    int64_t max_clients;            // open connections; 0: as many as descriptors allow
+    int64_t max_clients_per_ip;     // 0: no limit
+    int64_t max_streams_per_client; // on a socket of many streams
+    int64_t trust_proxy;            // proxies in front whose X-Forwarded-For entries are believed
+    int64_t max_followed;           // streams followed in Redis
+    int64_t expire_live;            // 1: a token's end ends its connection
+    int64_t compression;            // 1: permessage-deflate is offered
+    char *allowed_origins;          // comma-separated; "": all
     int64_t ping_seconds, pong_seconds;
     int64_t handshake_seconds;
     int64_t drain_seconds;

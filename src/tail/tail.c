@@ -168,8 +168,7 @@ static bool before_sleep(void *ctx)
     asks_read_dirty(s);
     link_flush(s->link);
     hot_wait(s);
-    bool reads_left =
-        !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
+    bool reads_left = !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
     return editions_left || reads_left;
 }
 

@@ -418,13 +418,13 @@ bool http_header_has(const struct http_request *req, const char *name, const cha
 
 // ---- queries and escapes ----------------------------------------------------
 
-bool http_query(struct view query, const char *name, struct view *raw)
+bool http_query_next(struct view *query, const char *name, struct view *raw)
 {
-    while (query.len) {
+    while (query->len) {
         struct view pair, key;
-        if (!view_cut(&query, '&', &pair)) {
-            pair = query;
-            view_drop(&query, query.len);
+        if (!view_cut(query, '&', &pair)) {
+            pair = *query;
+            view_drop(query, query->len);
         }
         if (!view_cut(&pair, '=', &key)) {
             key = pair;
@@ -436,6 +436,11 @@ bool http_query(struct view query, const char *name, struct view *raw)
         }
     }
     return false;
+}
+
+bool http_query(struct view query, const char *name, struct view *raw)
+{
+    return http_query_next(&query, name, raw);
 }
 
 ptrdiff_t http_unescape(struct view raw, bool plus_is_space, char *out)

@@ -59,6 +59,8 @@ bool http_header_next(const struct http_request *req, const char *name, struct h
 // The raw value of a parameter of an application/x-www-form-urlencoded query: the
 // first of that name. False when absent. `name` is compared as it stands, raw.
 bool http_query(struct view query, const char *name, struct view *raw);
+// The next one of that name; *query is what is left of the query then.
+bool http_query_next(struct view *query, const char *name, struct view *raw);
 
 // Percent-decodes into out (raw.len bytes are enough; it may be raw.at itself);
 // '+' becomes a space only with plus_is_space (queries). Returns the length, or -1

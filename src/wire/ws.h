@@ -18,6 +18,7 @@ enum ws_close_code {
     WS_CLOSE_FAILURE = 1011,
     WS_CLOSE_TRY_LATER = 1013,
     WS_CLOSE_EXPIRED = 4001,
+    WS_CLOSE_NOTHING = 4003,
     WS_CLOSE_BEHIND = 4008,
 };
 

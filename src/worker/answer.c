@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "worker/date.h"
+#include "worker/hub_client.h"
 #include "worker/page.h"
 #include "worker/requests.h"
 #include "worker/subscription.h"
@@ -73,13 +74,14 @@ static void slow_down(struct client *c, const struct http_request *req)
     }
 }
 
-static bool enter_door(struct client *c, const struct http_request *req, struct visitor **visitor,
-                       struct refusal *no)
+// Tokens that come in-band count by address, too.
+static bool enter_door(struct client *c, const struct http_request *req, enum route route,
+                       struct visitor **visitor, struct refusal *no)
 {
     const struct config *config = c->all->config;
     int64_t max = config->max_clients_per_ip ? config->max_clients_per_ip : INT64_MAX;
     *visitor = NULL;
-    if (max == INT64_MAX && !config->expire_live) // nothing counts by address once it is in
+    if (max == INT64_MAX && !config->expire_live && route != ROUTE_HUB)
         return true;
     *visitor = door_enter(c->all->door, address_of(c, req), max);
     if (*visitor == NULL)
@@ -103,7 +105,7 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
     }
     bool admitted =
         admission_read(&a, req, route, raw_id, all->config, now_ms, clients_redis_now_ms(all), &no);
-    if (admitted && has_room(all, &no) && enter_door(c, req, &visitor, &no)) {
+    if (admitted && has_room(all, &no) && enter_door(c, req, route, &visitor, &no)) {
         struct buffer head = { 0 };
         if (route == ROUTE_HISTORY) {
             buffer_add_view(&head, date_line(now_ms));
@@ -111,7 +113,10 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
             admission_add_cors(&head, req, all->config);
         } else
             admission_write_handshake(&a, req, all->config, date_line(now_ms), &head);
-        subscription_join(c, &a, buffer_view(&head), visitor);
+        if (route == ROUTE_HUB)
+            hub_open(c, &a, buffer_view(&head), visitor);
+        else
+            subscription_join(c, &a, buffer_view(&head), visitor);
         buffer_free(&head);
     } else {
         refuse(c, req, &no, buffer_view(&a.id));
@@ -123,7 +128,7 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
 
 static const char *route_methods(enum route route)
 {
-    return route == ROUTE_WS ? "GET" : "GET, OPTIONS";
+    return route == ROUTE_WS || route == ROUTE_HUB ? "GET" : "GET, OPTIONS";
 }
 
 // What a browser asks before it lets a page send a header of its own.
@@ -177,7 +182,7 @@ void answer_request(struct client *c, const struct http_request *req)
         answer_page(c, req);
     else if (view_eq(req->method, VIEW("GET")))
         answer_stream(c, req, route, raw_id);
-    else if (route != ROUTE_WS && view_eq(req->method, VIEW("OPTIONS")))
+    else if (route != ROUTE_WS && route != ROUTE_HUB && view_eq(req->method, VIEW("OPTIONS")))
         answer_preflight(c, req, route);
     else
         page_method_not_allowed(req, route_methods(route), date_line(clock_wall_ms()),

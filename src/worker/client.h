@@ -33,12 +33,14 @@
 #include "wire/http.h"
 #include "wire/ws.h"
 #include "worker/budget.h"
+#include "worker/hub.h"
 #include "worker/outbox.h"
 #include "worker/stream.h"
 
-#define INPUT_MAX (16 * KIB)  // read at once, and kept while it cannot be looked at yet
-#define OUTBOX_MAX (64 * KIB) // that waits, before nothing more is read
-#define COMMENT_MS 15000      // between comments that keep a quiet event stream open
+#define INPUT_MAX (16 * KIB)        // read at once, and kept while it cannot be looked at yet
+#define OUTBOX_MAX (64 * KIB)       // that waits, before nothing more is read
+#define FLUSH_BYTES_MAX (256 * KIB) // written at once to one client: the others' turn comes
+#define COMMENT_MS 15000            // between comments that keep a quiet event stream open
 
 enum client_state {
     CLIENT_HEAD,
@@ -69,7 +71,7 @@ struct client {
     // What a delivery touches, side by side: it comes cold from memory.
     struct clients *all;
     struct extra *extra; // what only a client in the middle of something needs
-    // Its node is of all->lobby, leaving or dead while it has no stream.
+    // Its node is of all->lobby, hubs, leaving or dead while it has no stream.
     struct subscription sub;
     int fd;
     uint8_t state;
@@ -84,6 +86,7 @@ struct client {
 // all of it is empty.
 struct extra {
     struct client *of;
+    struct hub *hub;         // of a client of many streams; else NULL
     struct buffer in;        // a request head that is not whole; what could not be looked at yet
     struct outbox outbox;    // leaves before anything else but the rest of a frame under way
     struct buffer handshake; // goes out when the client is let in
@@ -138,10 +141,12 @@ struct clients {
     size_t count; // connections of this worker
     bool draining;
     struct list lobby;   // HEAD, HELD
+    struct list hubs;    // OPEN, with a hub
+    struct list crowd;   // hubs that are to be flushed in this turn
     struct list leaving; // CLOSING
     struct list dead;
     struct deadline_queue heads, holds, joins, pings, comments, pongs, stalls, drains, looks,
-        pauses, resumes;
+        pauses, resumes, seat_joins, first_seats, no_seats;
     struct deadline look;   // at Redis's pulse, and at tokens that end soon
     struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;
@@ -188,6 +193,16 @@ static inline int64_t clients_window_start_ms(const struct clients *all)
 static inline struct client *client_of(struct list *node) // of a stream's list
 {
     return CONTAINER_OF(node, struct client, sub.node);
+}
+
+static inline struct hub *client_hub(const struct client *c) // NULL: it has one stream
+{
+    return c->extra ? c->extra->hub : NULL;
+}
+
+static inline enum form client_form(const struct client *c) // while OPEN
+{
+    return client_hub(c) ? client_hub(c)->form : c->sub.stream->form;
 }
 
 static inline bool client_is_sse(const struct client *c)

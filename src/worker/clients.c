@@ -10,12 +10,15 @@
 #include "worker/flush.h"
 #include "worker/frames.h"
 #include "worker/history.h"
+#include "worker/hub_client.h"
 #include "worker/requests.h"
+#include "worker/seat.h"
 #include "worker/subscription.h"
 
 #define HOLD_MS 1000
 #define JOIN_MS 1000
 #define LOOK_MS 250
+#define NO_SEATS_MS 60000 // that a socket of many streams may have none
 #define SAY_EVERY_MS 10000
 
 // ---- what epoll says ------------------------------------------------------------
@@ -57,7 +60,8 @@ static void take_kept_input(struct client *c)
 {
     if (c->state == CLIENT_HEAD && c->extra && c->extra->in.len > 0)
         requests_take(c);
-    if (c->state != CLIENT_OPEN || c->extra == NULL || c->extra->in.len == 0)
+    if (c->state != CLIENT_OPEN || c->extra == NULL || c->extra->in.len == 0 ||
+        (c->extra->hub && hub_is_busy(c)))
         return;
     struct buffer kept = c->extra->in;
     c->extra->in = (struct buffer){ 0 };
@@ -97,13 +101,24 @@ static void readable(struct client *c)
     }
 }
 
+static bool has_had_all(const struct client *c)
+{
+    if (client_hub(c))
+        return hub_has_caught_up(c);
+    return client_has_log(c) && !client_has_outbox(c) && client_has_caught_up(c);
+}
+
 // What follows when a client has been served, in whatever way.
 static void after_serving(struct client *c)
 {
+    if (client_hub(c) && hub_is_busy(c)) {
+        hub_go_on(c);
+        client_watch(c, c->interest & EPOLLOUT);
+    }
     take_kept_input(c);
     if (c->state == CLIENT_HEAD && c->peer_ended && !client_has_outbox(c))
         client_die(c, "the peer closed the connection");
-    if (c->going_away && client_has_log(c) && !client_has_outbox(c) && client_has_caught_up(c))
+    if (c->going_away && c->state == CLIENT_OPEN && has_had_all(c))
         close_for_drain(c);
 }
 
@@ -160,7 +175,7 @@ static void drain_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     c->going_away = true;
-    if (c->sub.waiting)
+    if (c->sub.waiting && !client_hub(c))
         close_for_drain(c);
     else
         client_flush(c);
@@ -183,6 +198,9 @@ static void look_due(struct deadline *d)
     subscription_look_at_pulse(all);
     for (size_t i = all->ending_len; i-- > 0;)
         expiry_look(all->ending[i], now_ms); // one that closes gives its place to the last
+    if (all->config->expire_live)
+        LIST_EACH (node, &all->hubs)
+            hub_look_at_expiry(client_of(node), now_ms);
     deadline_arm(&all->looks, &all->look, all->loop->now_ms);
 }
 
@@ -199,6 +217,8 @@ void clients_init(struct clients *all)
 {
     const struct config *config = all->config;
     list_init(&all->lobby);
+    list_init(&all->hubs);
+    list_init(&all->crowd);
     list_init(&all->leaving);
     list_init(&all->dead);
     budget_init(&all->budget, all->outbox_bytes);
@@ -214,6 +234,9 @@ void clients_init(struct clients *all)
     init_queue(all, &all->looks, LOOK_MS, look_due);
     init_queue(all, &all->pauses, config->flush_ms, pause_due);
     init_queue(all, &all->resumes, 0, resume_due);
+    init_queue(all, &all->seat_joins, SEAT_JOIN_MS, seat_join_due);
+    init_queue(all, &all->first_seats, config->handshake_seconds * MS_PER_S, hub_empty_due);
+    init_queue(all, &all->no_seats, NO_SEATS_MS, hub_empty_due);
 }
 
 void clients_start(struct clients *all)
@@ -243,6 +266,7 @@ bool clients_add(struct clients *all, int fd)
 // ---- letters --------------------------------------------------------------------
 
 static void flush_stream(struct clients *all, struct stream *s);
+static void flush_hubs(struct clients *all);
 
 // Those who stand before first_seq lose events: they are told, or sent away.
 static void look_after_lagging(struct list *clients, uint64_t first_seq)
@@ -256,6 +280,15 @@ static void look_after_lagging(struct list *clients, uint64_t first_seq)
     }
 }
 
+static void look_after_seats(struct list *seats, uint64_t first_seq)
+{
+    LIST_EACH (node, seats) {
+        struct seat *seat = LIST_ITEM(node, struct seat, node);
+        if (seat->seq < first_seq)
+            seat_fall_behind(seat, first_seq);
+    }
+}
+
 // What has not been offered to those who keep up is offered before it goes, whether it came
 // in this turn or waits for BOND_FLUSH_MS: only who cannot take it has fallen behind.
 static void trim(struct clients *all, struct stream *s, uint64_t first_seq)
@@ -264,6 +297,9 @@ static void trim(struct clients *all, struct stream *s, uint64_t first_seq)
         return;
     deadline_cancel(&s->pause);
     flush_stream(all, s);
+    flush_hubs(all);
+    look_after_seats(&s->seats_idle, first_seq);
+    look_after_seats(&s->seats_ready, first_seq);
     look_after_lagging(&s->blocked, first_seq);
     look_after_lagging(&s->ready, first_seq);
     look_after_lagging(&s->idle, first_seq);
@@ -278,6 +314,8 @@ static void begin_waiting(struct stream *s, bool refreshed)
             subscription_begin(c);
         after_serving(c);
     }
+    LIST_EACH (node, &s->seats_waiting) // they move on to another list
+        seat_begin(LIST_ITEM(node, struct seat, node), refreshed);
 }
 
 void clients_news(struct clients *all, struct news *news)
@@ -308,6 +346,10 @@ void clients_failure(struct clients *all, struct failure *failure)
         for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
             LIST_EACH (node, list)
                 subscription_fail(client_of(node), failure->close_code, view_of(failure->reason));
+        for (size_t i = 0; (list = stream_seats(s, i)) != NULL; i++)
+            LIST_EACH (node, list)
+                hub_fail_seat(LIST_ITEM(node, struct seat, node), failure->close_code,
+                              view_of(failure->reason));
         stream_leave(s);
     }
     free(failure);
@@ -364,6 +406,23 @@ static void flush_stream(struct clients *all, struct stream *s)
         if (c->state == CLIENT_OPEN)
             client_flush(c);
     }
+    LIST_EACH (node, &s->seats_idle)
+        seat_look(LIST_ITEM(node, struct seat, node));
+    LIST_EACH (node, &s->seats_waiting)
+        seat_look(LIST_ITEM(node, struct seat, node));
+}
+
+// Those with something to send on any of their streams: once, for all of them.
+static void flush_hubs(struct clients *all)
+{
+    struct list crowd;
+    list_init(&crowd);
+    list_take_all(&crowd, &all->crowd);
+    for (struct list *node; (node = list_pop(&crowd));) {
+        struct client *c = LIST_ITEM(node, struct hub, in_crowd)->client;
+        client_flush(c);
+        after_serving(c);
+    }
 }
 
 static void keep_budget(struct clients *all)
@@ -392,9 +451,10 @@ bool clients_flush(struct clients *all)
         flush_stream(all, s);
         stream_leave(s);
     }
+    flush_hubs(all);
     keep_budget(all);
     clients_reap(all);
-    return !list_empty(&all->streams->changed);
+    return !list_empty(&all->streams->changed) || !list_empty(&all->crowd);
 }
 
 // ---- the end --------------------------------------------------------------------
@@ -428,6 +488,8 @@ void clients_drain(struct clients *all, int64_t drain_ms)
              i++)
             LIST_EACH (node, list)
                 drain_client(all, client_of(node), drain_ms * nth++ / total);
+    LIST_EACH (node, &all->hubs)
+        drain_client(all, client_of(node), drain_ms * nth++ / total);
     send_idle_away(all);
 }
 
@@ -447,6 +509,7 @@ static void kill_all(struct list *clients)
 
 void clients_done(struct clients *all)
 {
+    kill_all(&all->hubs);
     for (struct table_node *n; (n = table_any(&all->streams->by_id));) {
         struct stream *s = TABLE_ITEM(n, struct stream, by_id);
         stream_join(s);

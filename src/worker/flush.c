@@ -3,41 +3,16 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "worker/control.h"
+#include "worker/hub_flush.h"
 #include "worker/tell.h"
 
 #define FLUSH_PIECES 16
 
-void client_pong(struct client *c, struct view payload)
+void client_tell_source(struct client *c)
 {
-    struct extra *x = client_extra(c);
-    memcpy(x->pong, payload.at, payload.len);
-    x->pong_len = (uint8_t)payload.len;
-    x->pong_waits = true;
-}
-
-// ---- control frames and notices -------------------------------------------------
-
-static void add_control(struct client *c, enum ws_opcode opcode, struct view payload)
-{
-    uint8_t frame[2 + WS_CONTROL_MAX];
-    size_t len = ws_control(frame, opcode, payload);
-    outbox_add(&c->extra->outbox, (struct view){ (const char *)frame, len });
-}
-
-static void add_ping(struct client *c)
-{
-    c->extra->ping = false;
-    c->progressed = false;
-    if (client_is_sse(c)) { // a comment, and no empty line: that would end a block
-        outbox_add(&c->extra->outbox, VIEW(":\n"));
-        if (!c->all->draining)
-            deadline_arm(&c->all->comments, &c->deadline, c->all->loop->now_ms);
-        return;
-    }
-    add_control(c, WS_PING, VIEW(""));
-    c->pinged = true;
-    if (!c->all->draining) // else its deadline says when it is sent away
-        deadline_arm(&c->all->pongs, &c->deadline, c->all->loop->now_ms);
+    tell_source(c, c->sub.stream, false);
+    c->sub.told_stale = stream_is_stale(c->sub.stream);
 }
 
 // Puts into an empty outbox what is due, one of each kind.
@@ -47,21 +22,20 @@ static void queue_due(struct client *c)
     if (c->state != CLIENT_OPEN || (x && !outbox_is_empty(&x->outbox)))
         return;
     if (x && x->gap_owed) {
-        tell_gap(c, &x->gap);
+        tell_gap(c, c->sub.stream, &x->gap);
         x->gap_owed = false;
     }
     if (tell_source_is_due(c))
-        tell_source(c);
-    if (tell_live_is_due(c))
-        tell_live(c);
-    if (x && x->says_expiring)
-        tell_expiring(c);
-    if (x && x->ping)
-        add_ping(c);
-    if (x && x->pong_waits)
-        add_control(c, WS_PONG, (struct view){ x->pong, x->pong_len });
-    if (x)
-        x->pong_waits = false;
+        client_tell_source(c);
+    if (tell_live_is_due(c)) {
+        tell_live(c, c->sub.stream, c->sub.cursor.seq);
+        x->replaying = false;
+    }
+    if (x && x->says_expiring) {
+        tell_expiring(c, c->sub.stream, false, c->expiry_s);
+        x->says_expiring = false;
+    }
+    client_queue_control(c);
 }
 
 // ---- one write ------------------------------------------------------------------
@@ -120,14 +94,6 @@ static struct load load_up(struct client *c)
     return load;
 }
 
-static ssize_t write_load(int fd, struct load *load)
-{
-    if (load->count == 1)
-        return send(fd, load->pieces[0].iov_base, load->pieces[0].iov_len, MSG_NOSIGNAL);
-    const struct msghdr message = { .msg_iov = load->pieces, .msg_iovlen = load->count };
-    return sendmsg(fd, &message, MSG_NOSIGNAL);
-}
-
 static void advance(struct client *c, size_t bytes)
 {
     uint64_t before = c->sub.cursor.seq;
@@ -164,7 +130,7 @@ static enum written write_once(struct client *c)
     struct load load = load_up(c);
     if (load.bytes == 0)
         return WROTE_ALL;
-    ssize_t n = write_load(c->fd, &load);
+    ssize_t n = client_write(c->fd, load.pieces, load.count);
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         client_die(c, strerror(errno));
         return WROTE_AND_DIED;
@@ -213,7 +179,7 @@ static void mind_deadline(struct client *c, bool blocked)
         c->extra->replying = is_reply;
 }
 
-void client_flush(struct client *c)
+static void flush_one(struct client *c)
 {
     enum written written = write_once(c);
     while (written == WROTE_ALL && has_more_to_say(c))
@@ -231,4 +197,12 @@ void client_flush(struct client *c)
         client_leave_door(c);
         shutdown(c->fd, SHUT_WR); // the peer reads to the end, then closes
     }
+}
+
+void client_flush(struct client *c)
+{
+    if (c->state == CLIENT_OPEN && client_hub(c))
+        hub_flush(c);
+    else
+        flush_one(c);
 }

@@ -2,12 +2,15 @@
 
 #include "wire/deflate.h"
 #include "worker/closing.h"
+#include "worker/control.h"
 #include "worker/expiry.h"
 #include "worker/flush.h"
+#include "worker/hub_client.h"
 
 #define MESSAGE_MAX (64 * KIB) // of a client's message, as sent and as inflated
 
-// What a client makes us unfold is paid for at this rate; who is a second ahead of it waits.
+// What a client makes us unfold, and a shared socket read, is paid for at this rate; who is a
+// second ahead of it waits.
 #define INFLATE_BYTES_PER_S INT64_C(262144)
 #define INFLATE_AHEAD_US INT64_C(1000000)
 
@@ -100,8 +103,13 @@ static void take_message(struct client *c, const struct ws_item *item)
     struct buffer plain = { 0 };
     bool is_text = item->opcode == WS_TEXT;
     bool is_good = !item->deflated || inflate_message(c, is_text, &plain);
-    if (is_good && is_text && expiry_may_renew(c))
-        expiry_take_message(c, buffer_view(item->deflated ? &plain : &c->extra->message));
+    struct view message = buffer_view(item->deflated ? &plain : &c->extra->message);
+    if (is_good && client_hub(c)) {
+        pay(c, message.len);
+        hub_take_message(c, is_text, message);
+    } else if (is_good && is_text && expiry_may_renew(c)) {
+        expiry_take_message(c, message);
+    }
     buffer_free(&plain);
     if (c->extra)
         buffer_free(&c->extra->message);
@@ -111,10 +119,11 @@ static void take_message(struct client *c, const struct ws_item *item)
 static void take_data(struct client *c, const struct ws_item *item)
 {
     bool may_renew = expiry_may_renew(c) && item->opcode == WS_TEXT;
-    if (!item->deflated && !may_renew)
+    bool is_whole = item->deflated || client_hub(c);
+    if (!is_whole && !may_renew)
         return;
     struct buffer *message = &client_extra(c)->message;
-    size_t most = item->deflated ? MESSAGE_MAX : AUTH_MAX + 1;
+    size_t most = is_whole ? MESSAGE_MAX : AUTH_MAX + 1;
     size_t room = most - message->len;
     buffer_add(message, item->at, item->len < room ? item->len : room);
     if (item->message_end)
@@ -134,16 +143,17 @@ static void take_item(struct client *c, enum ws_got got, const struct ws_item *i
     }
 }
 
+// For the rate of what it makes us do, or until its last command has been carried out.
 static bool has_to_wait(const struct client *c)
 {
-    return c->extra && deadline_armed(&c->extra->resume);
+    return c->extra && (deadline_armed(&c->extra->resume) || (c->extra->hub && hub_is_busy(c)));
 }
 
 void frames_take(struct client *c, char *at, size_t len)
 {
     const struct ws_limits limits = {
         .message_max = MESSAGE_MAX,
-        .allow_deflate = form_is_deflated(c->sub.stream->form),
+        .allow_deflate = form_is_deflated(client_form(c)),
     };
     struct ws_reader reader = { 0 };
     if (c->extra)

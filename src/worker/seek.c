@@ -129,3 +129,16 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
     }
     return begin_at(l, floor, last, start, wanted, first, window_ms);
 }
+
+struct gap seek_passed_over(const struct log *l, uint64_t at, uint64_t first_seq,
+                            struct eventid after)
+{
+    uint64_t known = first_seq < l->end_seq ? first_seq : l->end_seq;
+    bool exact = known == first_seq && !log_has_gaps(l, at, known);
+    return (struct gap){
+        .reason = GAP_SLOW,
+        .after = after,
+        .before = seek_event_id(l, known),
+        .missed = exact ? log_count_events(l, at, known) : MISSED_UNKNOWN,
+    };
+}

@@ -32,6 +32,9 @@ static struct stream *stream_new(struct streams *all, struct view key)
     list_init(&s->idle);
     list_init(&s->ready);
     list_init(&s->blocked);
+    list_init(&s->seats_waiting);
+    list_init(&s->seats_idle);
+    list_init(&s->seats_ready);
     deadline_init(&s->pause);
     log_init(&s->log);
     table_add(&all->by_id, &s->by_id, (struct view){ s->key, key.len });
@@ -57,16 +60,27 @@ void streams_done(struct streams *s)
     table_done(&s->by_id);
 }
 
-struct stream *streams_find(struct streams *s, enum form form, struct view id)
+static struct stream *find(struct streams *s, enum form form, struct view id, bool make)
 {
     struct buffer key = { 0 };
     buffer_add(&key, &(char){ (char)form }, 1);
     buffer_add_view(&key, id);
     struct table_node *found = table_find(&s->by_id, buffer_view(&key));
-    struct stream *stream =
-        found ? TABLE_ITEM(found, struct stream, by_id) : stream_new(s, buffer_view(&key));
+    struct stream *stream = found  ? TABLE_ITEM(found, struct stream, by_id)
+                            : make ? stream_new(s, buffer_view(&key))
+                                   : NULL;
     buffer_free(&key);
     return stream;
+}
+
+struct stream *streams_find(struct streams *s, enum form form, struct view id)
+{
+    return find(s, form, id, true);
+}
+
+struct stream *streams_known(struct streams *s, enum form form, struct view id)
+{
+    return find(s, form, id, false);
 }
 
 // Out of the table, so that the next client begins anew; in memory until the tail
@@ -95,6 +109,12 @@ void stream_leave(struct stream *s)
 struct list *stream_list(struct stream *s, size_t i)
 {
     struct list *const lists[] = { &s->waiting, &s->idle, &s->ready, &s->blocked };
+    return i < ARRAY_LEN(lists) ? lists[i] : NULL;
+}
+
+struct list *stream_seats(struct stream *s, size_t i)
+{
+    struct list *const lists[] = { &s->seats_waiting, &s->seats_idle, &s->seats_ready };
     return i < ARRAY_LEN(lists) ? lists[i] : NULL;
 }
 

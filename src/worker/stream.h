@@ -19,7 +19,8 @@ struct stream {
     struct table_node by_id;
     struct list in_changed; // of all->changed: idle or ready clients have something to do
     struct list waiting, idle, ready, blocked;
-    size_t clients;        // in any list
+    struct list seats_waiting, seats_idle, seats_ready; // of clients of many streams (hub.h)
+    size_t clients;                                     // in any list
     struct deadline pause; // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
     bool held;             // for what they wait there is something by now
     struct log log;
@@ -47,10 +48,13 @@ void streams_done(struct streams *s); // frees what is left, clients having gone
 // client with stream_join and calls stream_leave when it goes: then, if it was the
 // last, the tail is told and the stream may be gone on return.
 struct stream *streams_find(struct streams *s, enum form form, struct view id);
+struct stream *streams_known(struct streams *s, enum form form, struct view id); // or NULL
 void stream_join(struct stream *s);
 void stream_leave(struct stream *s);
 
-struct list *stream_list(struct stream *s, size_t i); // each of its lists; NULL: no more
+// Each of its lists of clients, and of seats; NULL: no more.
+struct list *stream_list(struct stream *s, size_t i);
+struct list *stream_seats(struct stream *s, size_t i);
 
 void stream_mark_changed(struct stream *s);
 

@@ -27,6 +27,12 @@ void subscription_let_in(struct client *c)
     expiry_watch(c);
 }
 
+static void say_hello(struct client *c)
+{
+    tell_hello(c, c->sub.stream, clients_window_start_ms(c->all), (struct view){ 0 });
+    c->extra->greeted = true;
+}
+
 // ---- the stream is primed -------------------------------------------------------
 
 // It was let in while Redis could not be read, and is owed all since. What the ring has
@@ -56,11 +62,11 @@ static void set_cursor(struct client *c)
     x->replaying = true;
     x->live_seq = s->log.end_seq;
     if (!client_is_sse(c) && !x->greeted)
-        tell_hello(c, window_ms);
+        say_hello(c);
     if (place.has_gap)
-        tell_gap(c, &place.gap);
+        tell_gap(c, s, &place.gap);
     if (tell_source_is_due(c)) // at once, and not behind the replay
-        tell_source(c);
+        client_tell_source(c);
 }
 
 // An `after` that is ahead of what we know may be news that another broker had before
@@ -148,7 +154,7 @@ void subscription_fail(struct client *c, int close_code, struct view reason)
     if (c->state == CLIENT_JOINING) {
         subscription_let_in(c); // a close frame has a reason that a client sees
         if (client_tells(c))
-            tell_hello(c, clients_window_start_ms(c->all));
+            say_hello(c);
     }
     close_with(c, close_code, reason, "the stream cannot be read");
 }
@@ -173,6 +179,6 @@ void subscription_join_due(struct deadline *d)
         x->start.at_ms = x->let_in_ms;
     subscription_let_in(c);
     if (client_tells(c) && !client_is_sse(c))
-        tell_hello(c, clients_window_start_ms(all)); // knowing nothing yet
+        say_hello(c); // knowing nothing yet
     client_flush(c);
 }

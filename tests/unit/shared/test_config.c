@@ -28,6 +28,8 @@ static const struct {
     { NUMBER("BOND_MAX_CLIENTS", "--max-clients", max_clients), 0, 0, 100000000 },
     { NUMBER("BOND_MAX_CLIENTS_PER_IP", "--max-clients-per-ip", max_clients_per_ip), 0, 0,
       100000000 },
+    { NUMBER("BOND_MAX_STREAMS_PER_CLIENT", "--max-streams-per-client", max_streams_per_client),
+      1024, 1, 1000000 },
     { NUMBER("BOND_TRUST_PROXY", "--trust-proxy", trust_proxy), 0, 0, 16 },
     { NUMBER("BOND_EXPIRE_LIVE", "--expire-live", expire_live), 0, 0, 1 },
     { NUMBER("BOND_COMPRESSION", "--compression", compression), 1, 0, 1 },

@@ -127,7 +127,7 @@ static void paths_lead_to_streams(void **state)
         { "/ws/a%2Fb", "a%2Fb", ROUTE_WS },
         { "/ws/ws", "ws", ROUTE_WS },
         { "/ws/", "", ROUTE_NONE },
-        { "/ws", "", ROUTE_NONE },
+        { "/ws", "", ROUTE_HUB },
         { "/ws/a/b", "", ROUTE_NONE },
         { "/ws/a/", "", ROUTE_NONE },
         { "/ws//a", "", ROUTE_NONE },
