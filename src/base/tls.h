@@ -40,7 +40,7 @@ enum tls_result tls_read(struct tls *t, char *at, size_t len, size_t *done);
 // A write that had to wait may be tried again from another place in memory.
 enum tls_result tls_write(struct tls *t, const char *at, size_t len, size_t *done);
 
-bool tls_holds_bytes(const struct tls *t); // decrypted or read ahead: epoll does not tell of them
+bool tls_holds_bytes(const struct tls *t); // decrypted already: epoll does not tell of them
 bool tls_wants_write(const struct tls *t); // the last call waits until the socket takes bytes
 // During the handshake: the other end has answered in TLS. If it has not, this may be a port
 // without TLS.
