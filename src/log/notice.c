@@ -80,11 +80,16 @@ void notice_hello(struct buffer *out, struct view stream, struct eventid first, 
     buffer_add_view(out, VIEW("}"));
 }
 
-void notice_event(struct buffer *out, struct view stream, struct eventid id, struct view payload)
+void notice_event_head(struct buffer *out, struct view stream, struct eventid id)
 {
     open_with_stream(out, "event", stream);
     buffer_add_view(out, VIEW(",\"id\":"));
     notice_add_id(out, id);
+}
+
+void notice_event(struct buffer *out, struct view stream, struct eventid id, struct view payload)
+{
+    notice_event_head(out, stream, id);
     buffer_add_view(out, VIEW(",\"data\":"));
     notice_add_data(out, payload);
     buffer_add_view(out, VIEW("}"));

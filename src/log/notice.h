@@ -24,6 +24,8 @@ void gap_extend(struct gap *gap, const struct gap *by); // by one that follows i
 // socket.
 void notice_hello(struct buffer *out, struct view stream, struct eventid first, struct eventid last,
                   int64_t ring_seconds, struct view ref);
+// The same up to the id, and without what follows.
+void notice_event_head(struct buffer *out, struct view stream, struct eventid id);
 void notice_event(struct buffer *out, struct view stream, struct eventid id, struct view payload);
 void notice_live(struct buffer *out, struct view stream, struct eventid id);
 void notice_gap(struct buffer *out, struct view stream, const struct gap *gap);

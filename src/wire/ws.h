@@ -102,6 +102,12 @@ struct ws_limits {
 enum ws_got ws_read(struct ws_reader *r, const struct ws_limits *limits, char *at, size_t len,
                     size_t *used, struct ws_item *item);
 
+// Of a frame as it goes out: is its message compressed (RSV1)?
+static inline bool ws_is_deflated(struct view frame)
+{
+    return frame.len > 0 && (frame.at[0] & 0x40);
+}
+
 static inline bool ws_reader_idle(const struct ws_reader *r)
 {
     return r->header_len == 0 && !r->in_frame && r->message_opcode == 0;

@@ -3,6 +3,7 @@
 #include "base/utf8.h"
 #include "wire/deflate.h"
 #include "wire/token.h"
+#include "worker/pace.h"
 
 #define SSE_RETRY_MS 2000
 
@@ -211,20 +212,39 @@ static bool check_start(struct admission *a, const struct http_request *req, int
     return wrong ? bad_request(no, wrong) : true;
 }
 
-const char *admission_read_slow(struct view slow, bool *skip)
+const char *admission_read_slow(struct view text, enum slow *slow)
 {
-    *skip = view_eq(slow, VIEW("skip"));
-    bool ok = *skip || slow.len == 0 || view_eq(slow, VIEW("close"));
-    return ok ? NULL : "slow must be close or skip";
+    static const struct view names[] = { { "close", 5 }, { "skip", 4 }, { "latest", 6 } };
+    *slow = SLOW_CLOSE;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!view_eq(text, names[i]))
+            continue;
+        *slow = (enum slow)i;
+        return NULL;
+    }
+    return text.len == 0 ? NULL : "slow must be close, skip or latest";
 }
 
-static bool check_slow(struct admission *a, const struct http_request *req, struct refusal *no)
+const char *admission_read_every(struct view text, uint32_t *every_ms)
 {
-    struct buffer slow = { 0 };
-    const char *wrong = query_value(req, "slow", &slow)
-                            ? admission_read_slow(buffer_view(&slow), &a->slow_skip)
-                            : "slow has a percent sign without two hex digits after it";
+    *every_ms = 0;
+    return text.len == 0 || every_parse(text, every_ms)
+               ? NULL
+               : "every must be a time from 10ms to 1h with its unit: 250ms, 1s, 5m";
+}
+
+// slow= and every=
+static bool check_pace(struct admission *a, const struct http_request *req, struct refusal *no)
+{
+    struct buffer slow = { 0 }, every = { 0 };
+    const char *wrong = "slow or every has a percent sign without two hex digits after it";
+    if (query_value(req, "slow", &slow) && query_value(req, "every", &every)) {
+        wrong = admission_read_slow(buffer_view(&slow), &a->slow);
+        if (!wrong)
+            wrong = admission_read_every(buffer_view(&every), &a->every_ms);
+    }
     buffer_free(&slow);
+    buffer_free(&every);
     return wrong ? bad_request(no, wrong) : true;
 }
 
@@ -269,9 +289,9 @@ static bool check_ws_form(struct admission *a, const struct http_request *req, s
 static bool read_defaults(struct admission *a, const struct http_request *req, int64_t redis_now_ms,
                           struct refusal *no)
 {
-    static const char *const names[] = { "scope", "from", "after", "slow" };
+    static const char *const names[] = { "scope", "from", "after", "slow", "every" };
     struct view *const views[] = { &a->options.scope, &a->options.from, &a->options.after,
-                                   &a->options.slow };
+                                   &a->options.slow, &a->options.every };
     bool ok = find_token(req, &a->texts[0]);
     a->options.token = buffer_view(&a->texts[0]);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -283,7 +303,9 @@ static bool read_defaults(struct admission *a, const struct http_request *req, i
                            "a query parameter has a percent sign without two hex digits after it");
     if (a->options.scope.len > COMMAND_SCOPE_MAX)
         return bad_request(no, "a scope has at most 512 bytes");
-    const char *wrong = admission_read_slow(a->options.slow, &a->slow_skip);
+    const char *wrong = admission_read_slow(a->options.slow, &a->slow);
+    if (!wrong)
+        wrong = admission_read_every(a->options.every, &a->every_ms);
     if (!wrong)
         wrong = start_parse(a->options.from, a->options.after, redis_now_ms, &a->start);
     return wrong ? bad_request(no, wrong) : true;
@@ -370,8 +392,8 @@ bool admission_read(struct admission *a, const struct http_request *req, enum ro
     if (!check_token(a, req, config, now_ms, no) || !check_start(a, req, redis_now_ms, no))
         return false;
     switch (route) {
-    case ROUTE_WS: return check_slow(a, req, no) && check_ws_form(a, req, no);
-    case ROUTE_SSE: return check_slow(a, req, no);
+    case ROUTE_WS: return check_pace(a, req, no) && check_ws_form(a, req, no);
+    case ROUTE_SSE: return check_pace(a, req, no);
     case ROUTE_HISTORY: return check_limit(a, req, no);
     case ROUTE_HUB:
     case ROUTE_NONE: break;

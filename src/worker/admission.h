@@ -16,14 +16,15 @@ enum route { ROUTE_NONE, ROUTE_WS, ROUTE_HUB, ROUTE_SSE, ROUTE_HISTORY };
 #define HISTORY_LIMIT_DEFAULT 1000
 #define HISTORY_LIMIT_MAX 10000
 
-#define HUB_OPTIONS 5
+#define HUB_OPTIONS 6
 
 struct admission {
     enum route route;
     struct buffer id; // the stream's, decoded
     enum form form;
     struct start start;
-    bool slow_skip;
+    enum slow slow;
+    uint32_t every_ms;          // 0: each event
     int64_t expiry_s;           // the token's; of ROUTE_HUB: of the streams, the last one's
     uint64_t limit;             // of ROUTE_HISTORY
     char accept[WS_ACCEPT_LEN]; // of ROUTE_WS, ROUTE_HUB
@@ -58,7 +59,9 @@ void admission_done(struct admission *a);
 enum token_verdict admission_verify(const struct config *config, struct view token,
                                     struct view scope, struct view stream, int64_t now_ms,
                                     int64_t *expiry_s);
-const char *admission_read_slow(struct view slow, bool *skip); // NULL, or what is wrong
+// NULL, or what is wrong. An empty text is the default.
+const char *admission_read_slow(struct view text, enum slow *slow);
+const char *admission_read_every(struct view text, uint32_t *every_ms);
 
 // The head of the reply that lets the client in: 101, or 200 for server-sent events,
 // whose first line stands behind it. date: the line of the Date header.

@@ -138,6 +138,10 @@ void client_leave_stream(struct client *c)
     if (c->state != CLIENT_DEAD && !sub->waiting)
         client_hold_rest(c);
     list_remove(&sub->node);
+    if (sub->every_ms > 0) {
+        pace_find(sub->stream, sub->every_ms)->fresh -= sub->fresh;
+        pace_leave(sub->stream, sub->every_ms);
+    }
     stream_leave(sub->stream);
     *sub = (struct subscription){ .stream = NULL };
     list_init(&sub->node);

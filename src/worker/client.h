@@ -35,6 +35,7 @@
 #include "worker/budget.h"
 #include "worker/hub.h"
 #include "worker/outbox.h"
+#include "worker/pace.h"
 #include "worker/stream.h"
 
 #define INPUT_MAX (16 * KIB)        // read at once, and kept while it cannot be looked at yet
@@ -57,9 +58,12 @@ struct subscription {
     struct list node;      // of one of the stream's lists
     struct stream *stream; // while JOINING, OPEN or HISTORY
     struct cursor cursor;  // once the stream is primed
+    uint32_t every_ms;     // of its pace (pace.h); 0: it gets each event
+    uint8_t slow;          // enum slow: what becomes of it when it falls behind
     bool waiting : 1;      // its cursor is not set yet: it is in stream->waiting
-    bool slow_skip : 1;    // slow=skip: who falls behind goes on from the oldest event
     bool told_stale : 1;   // the last `source` message that it got
+    bool due : 1;          // with a pace: it may have the newest event now
+    bool fresh : 1;        // with a pace: it has had one since the last tick
 };
 
 struct client {
@@ -111,6 +115,7 @@ struct extra {
     bool greeted;       // `hello` has been said
     bool replaying;     // `live` is still to be said
     bool gap_owed;      // nothing behind the cursor leaves before it
+    bool to_latest;     // slow=latest: the cursor moves to the newest event then
     bool keep_alive;    // after the reply
     bool chunked;       // a history goes out in chunks (HTTP/1.1)
     bool wants_history; // and not the stream
@@ -151,6 +156,7 @@ struct clients {
     struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;
     struct budget budget;
+    struct paces paces;
     struct inflater *inflater; // made when the first client needs it
     struct buffer text;
 };
@@ -220,8 +226,11 @@ static inline bool client_has_log(const struct client *c) // its cursor stands i
     return c->state == CLIENT_OPEN && !c->sub.waiting;
 }
 
-static inline bool client_has_caught_up(const struct client *c) // it has had all of the log
+// It has had all of the log that it may have now.
+static inline bool client_has_caught_up(const struct client *c)
 {
+    if (c->sub.every_ms > 0 && !c->sub.due)
+        return true;
     return c->sub.cursor.seq == c->sub.stream->log.end_seq;
 }
 

@@ -182,6 +182,18 @@ static void drain_due(struct deadline *d)
     after_serving(c);
 }
 
+static void run_pace(struct clients *all, struct pace *p, bool is_tick);
+
+// A tick of a pace: who waits gets the newest event, if there is one.
+static void tick_due(struct deadline *d)
+{
+    struct pace *p = CONTAINER_OF(d, struct pace, tick);
+    struct stream *s = p->stream;
+    stream_join(s);
+    run_pace(CONTAINER_OF(p->all, struct clients, paces), p, true);
+    stream_leave(s);
+}
+
 static void pause_due(struct deadline *d)
 {
     struct stream *s = CONTAINER_OF(d, struct stream, pause);
@@ -222,6 +234,7 @@ void clients_init(struct clients *all)
     list_init(&all->leaving);
     list_init(&all->dead);
     budget_init(&all->budget, all->outbox_bytes);
+    paces_init(&all->paces, all->loop, tick_due);
     deadline_init(&all->look);
     init_queue(all, &all->heads, config->handshake_seconds * MS_PER_S, requests_head_due);
     init_queue(all, &all->holds, HOLD_MS, requests_hold_due);
@@ -261,6 +274,39 @@ bool clients_add(struct clients *all, int fd)
     stats_add(&all->stats->accepted, 1);
     client_enter(c, CLIENT_HEAD, "accepted");
     return true;
+}
+
+// ---- all of a stream ------------------------------------------------------------
+
+// Each of its clients, which may leave by that; and each of its seats.
+static void each_client(struct stream *s, void (*what)(struct client *c, void *arg), void *arg)
+{
+    struct list *list;
+    for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
+        LIST_EACH (node, list)
+            what(client_of(node), arg);
+    LIST_EACH (of_pace, &s->paces) {
+        struct pace *p = LIST_ITEM(of_pace, struct pace, node);
+        p->users++;
+        LIST_EACH (node, &p->idle)
+            what(client_of(node), arg);
+        pace_leave(s, p->every_ms);
+    }
+}
+
+static void each_seat(struct stream *s, void (*what)(struct seat *seat, void *arg), void *arg)
+{
+    struct list *list;
+    for (size_t i = 0; (list = stream_seats(s, i)) != NULL; i++)
+        LIST_EACH (node, list)
+            what(LIST_ITEM(node, struct seat, node), arg);
+    LIST_EACH (of_pace, &s->paces) {
+        struct pace *p = LIST_ITEM(of_pace, struct pace, node);
+        p->users++;
+        LIST_EACH (node, &p->seats_idle)
+            what(LIST_ITEM(node, struct seat, node), arg);
+        pace_leave(s, p->every_ms);
+    }
 }
 
 // ---- letters --------------------------------------------------------------------
@@ -336,20 +382,26 @@ void clients_news(struct clients *all, struct news *news)
     free(news);
 }
 
+static void fail_client(struct client *c, void *arg)
+{
+    const struct failure *failure = arg;
+    subscription_fail(c, failure->close_code, view_of(failure->reason));
+}
+
+static void fail_seat(struct seat *seat, void *arg)
+{
+    const struct failure *failure = arg;
+    hub_fail_seat(seat, failure->close_code, view_of(failure->reason));
+}
+
 void clients_failure(struct clients *all, struct failure *failure)
 {
     struct stream *s = failure->stream;
     (void)all;
     if (s->clients > 0) {
         stream_join(s);
-        struct list *list;
-        for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
-            LIST_EACH (node, list)
-                subscription_fail(client_of(node), failure->close_code, view_of(failure->reason));
-        for (size_t i = 0; (list = stream_seats(s, i)) != NULL; i++)
-            LIST_EACH (node, list)
-                hub_fail_seat(LIST_ITEM(node, struct seat, node), failure->close_code,
-                              view_of(failure->reason));
+        each_client(s, fail_client, failure);
+        each_seat(s, fail_seat, failure);
         stream_leave(s);
     }
     free(failure);
@@ -390,6 +442,91 @@ static void serve(struct client *c)
         after_serving(c);
 }
 
+// Who had an event since the last tick is passed over once: not more than one in that time.
+static bool passes_over(struct pace *p, bool is_tick, bool is_fresh, uint64_t seq)
+{
+    if (!is_fresh)
+        return false;
+    p->fresh -= is_tick;
+    pace_owe(p, seq);
+    return true;
+}
+
+static void run_clients(struct pace *p, bool is_tick)
+{
+    struct list due;
+    list_init(&due);
+    list_take_all(&due, &p->idle);
+    p->is_ticking = true;
+    for (struct list *node; (node = list_pop(&due));) {
+        struct client *c = client_of(node);
+        if (passes_over(p, is_tick, c->sub.fresh, c->sub.cursor.seq)) {
+            c->sub.fresh = !is_tick;
+            list_push(&p->idle, node);
+            continue;
+        }
+        c->sub.due = true;
+        serve(c);
+    }
+    p->is_ticking = false;
+}
+
+static void run_seats(struct pace *p, bool is_tick)
+{
+    LIST_EACH (node, &p->seats_idle) {
+        struct seat *seat = LIST_ITEM(node, struct seat, node);
+        if (passes_over(p, is_tick, seat->fresh, seat->seq)) {
+            seat->fresh = !is_tick;
+            continue;
+        }
+        seat->due = seat->ticked = true;
+        seat_look(seat);
+    }
+}
+
+// At a tick, or because news came in a pause: whoever waits gets the newest. Without any,
+// a pause begins.
+static void run_pace(struct clients *all, struct pace *p, bool is_tick)
+{
+    struct stream *s = p->stream;
+    bool news = p->seen_seq < s->log.end_seq, owed = p->owes;
+    p->has_sent = news;
+    if (!news && !owed && p->fresh == 0)
+        return;
+    p->seen_seq = s->log.end_seq;
+    p->owes = false;
+    p->users++; // its last client may die of this
+    if (news || owed)
+        pace_arm(p);
+    run_clients(p, is_tick);
+    run_seats(p, is_tick);
+    pace_leave(s, p->every_ms);
+    flush_hubs(all);
+}
+
+static void tell_pace(struct stream *s, struct pace *p)
+{
+    p->told_stale = stream_is_stale(s);
+    LIST_EACH (node, &p->idle)
+        serve(client_of(node));
+    LIST_EACH (node, &p->seats_idle)
+        seat_look(LIST_ITEM(node, struct seat, node));
+}
+
+static void flush_paces(struct clients *all, struct stream *s)
+{
+    LIST_EACH (node, &s->paces) {
+        struct pace *p = LIST_ITEM(node, struct pace, node);
+        p->users++;
+        if (p->told_stale != stream_is_stale(s))
+            tell_pace(s, p);
+        bool is_pause = !deadline_armed(&p->tick) || !p->has_sent;
+        if (is_pause && p->seen_seq < s->log.end_seq)
+            run_pace(all, p, false);
+        pace_leave(s, p->every_ms);
+    }
+}
+
 static void flush_stream(struct clients *all, struct stream *s)
 {
     struct list due; // flushing moves each on, to the list that says what it waits for
@@ -406,6 +543,7 @@ static void flush_stream(struct clients *all, struct stream *s)
         if (c->state == CLIENT_OPEN)
             client_flush(c);
     }
+    flush_paces(all, s);
     LIST_EACH (node, &s->seats_idle)
         seat_look(LIST_ITEM(node, struct seat, node));
     LIST_EACH (node, &s->seats_waiting)
@@ -459,13 +597,19 @@ bool clients_flush(struct clients *all)
 
 // ---- the end --------------------------------------------------------------------
 
-static void drain_client(struct clients *all, struct client *c, int64_t after_ms)
+struct drain {
+    int64_t total, nth, drain_ms;
+};
+
+static void drain_client(struct client *c, void *arg)
 {
+    struct drain *d = arg;
+    int64_t after_ms = d->drain_ms * d->nth++ / d->total;
     if (c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history))
         return; // it goes on as long as it gets on
     if (c->state == CLIENT_JOINING)
         subscription_let_in(c);
-    deadline_arm_at(&all->drains, &c->deadline, all->loop->now_ms + after_ms);
+    deadline_arm_at(&c->all->drains, &c->deadline, c->all->loop->now_ms + after_ms);
 }
 
 // Who has asked for nothing has nothing to wait for.
@@ -480,16 +624,12 @@ static void send_idle_away(struct clients *all)
 
 void clients_drain(struct clients *all, int64_t drain_ms)
 {
-    int64_t total = (int64_t)all->count, nth = 0;
-    struct list *list;
+    struct drain d = { .total = (int64_t)all->count, .drain_ms = drain_ms };
     all->draining = true;
     TABLE_EACH (n, &all->streams->by_id)
-        for (size_t i = 0; (list = stream_list(TABLE_ITEM(n, struct stream, by_id), i)) != NULL;
-             i++)
-            LIST_EACH (node, list)
-                drain_client(all, client_of(node), drain_ms * nth++ / total);
+        each_client(TABLE_ITEM(n, struct stream, by_id), drain_client, &d);
     LIST_EACH (node, &all->hubs)
-        drain_client(all, client_of(node), drain_ms * nth++ / total);
+        drain_client(client_of(node), &d);
     send_idle_away(all);
 }
 
@@ -507,21 +647,26 @@ static void kill_all(struct list *clients)
         client_die(client_of(clients->next), "the broker ends");
 }
 
+static void kill(struct client *c, void *arg)
+{
+    (void)arg;
+    client_die(c, "the broker ends");
+}
+
 void clients_done(struct clients *all)
 {
     kill_all(&all->hubs);
     for (struct table_node *n; (n = table_any(&all->streams->by_id));) {
         struct stream *s = TABLE_ITEM(n, struct stream, by_id);
         stream_join(s);
-        struct list *list;
-        for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
-            kill_all(list);
+        each_client(s, kill, NULL);
         stream_leave(s);
     }
     kill_all(&all->lobby);
     kill_all(&all->leaving);
     clients_reap(all);
     budget_done(&all->budget);
+    paces_done(&all->paces);
     free(all->ending);
     inflater_free(all->inflater);
     buffer_free(&all->text);

@@ -152,15 +152,19 @@ void close_or_skip(struct client *c, uint64_t first_seq)
     client_hold_rest(c);
     if (c->sub.cursor.seq >= first_seq)
         return; // it was in the middle of the last of them, and will have it whole
+    if (c->sub.every_ms > 0)
+        return; // it asked for the newest alone
     uint64_t at = c->sub.cursor.seq;
     struct gap gap = seek_passed_over(l, at, first_seq, tell_last_id(c));
     bool events = first_seq > l->end_seq || log_count_events(l, at, first_seq) > 0;
-    if (events && !c->sub.slow_skip) {
+    if (events && c->sub.slow == SLOW_CLOSE) {
         close_behind(c, &gap);
         return;
     }
     stats_add(&c->all->stats->skipped_behind, first_seq - at);
     if (client_tells(c))
         owe_gap(c, &gap);
+    if (c->sub.slow == SLOW_LATEST)
+        client_extra(c)->to_latest = true;
     c->sub.cursor = (struct cursor){ .seq = first_seq };
 }

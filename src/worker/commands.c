@@ -18,12 +18,13 @@ static bool read_text(const json_t *object, const char *name, struct view *out)
 
 static const char *read_options(const json_t *object, struct subscribe_options *o)
 {
-    static const char *const wrong = "token, scope, from, after and slow are texts";
+    static const char *const wrong = "token, scope, from, after, slow and every are texts";
     bool ok = read_text(object, "token", &o->token);
     ok = read_text(object, "scope", &o->scope) && ok;
     ok = read_text(object, "from", &o->from) && ok;
     ok = read_text(object, "after", &o->after) && ok;
     ok = read_text(object, "slow", &o->slow) && ok;
+    ok = read_text(object, "every", &o->every) && ok;
     if (ok && o->scope.len > COMMAND_SCOPE_MAX)
         return "a scope has at most 512 bytes";
     return ok ? NULL : wrong;
@@ -40,6 +41,7 @@ struct subscribe_options subscribe_options_over(struct subscribe_options over,
         .from = begins ? over.from : under.from,
         .after = begins ? over.after : under.after,
         .slow = over.slow.len ? over.slow : under.slow,
+        .every = over.every.len ? over.every : under.every,
     };
 }
 

@@ -19,11 +19,14 @@ enum command_kind {
     COMMAND_PING,
 };
 
+// What becomes of a client that falls behind (docs/protocol.md, 10).
+enum slow { SLOW_CLOSE, SLOW_SKIP, SLOW_LATEST };
+
 // How a stream is to be subscribed to. Views into the command or into the defaults.
 struct subscribe_options {
     struct view token, scope;
     struct view from, after;
-    struct view slow;
+    struct view slow, every;
 };
 
 struct command {

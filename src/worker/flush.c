@@ -5,6 +5,7 @@
 
 #include "worker/control.h"
 #include "worker/hub_flush.h"
+#include "worker/seek.h"
 #include "worker/tell.h"
 
 #define FLUSH_PIECES 16
@@ -15,18 +16,58 @@ void client_tell_source(struct client *c)
     c->sub.told_stale = stream_is_stale(c->sub.stream);
 }
 
+// slow=latest: the gap that it owes covers all but the newest event.
+static void go_to_latest(struct client *c)
+{
+    struct extra *x = c->extra;
+    const struct stream *s = c->sub.stream;
+    uint64_t newest = seek_newest_event(&s->log, s->log.end_seq);
+    x->to_latest = false;
+    if (newest <= c->sub.cursor.seq)
+        return;
+    if (x->gap_owed) {
+        struct gap more =
+            seek_passed_over(&s->log, c->sub.cursor.seq, newest, (struct eventid){ 0 });
+        gap_extend(&x->gap, &more);
+    }
+    c->sub.cursor = (struct cursor){ .seq = newest };
+}
+
+// With every=: the newest event goes into the outbox; of a replay, before `live`. It has had
+// its event for this time then, unless the tick itself has brought it.
+static void choose_newest(struct client *c)
+{
+    struct clients *all = c->all;
+    struct stream *s = c->sub.stream;
+    struct pace *p = pace_find(s, c->sub.every_ms);
+    struct extra *x = client_extra(c);
+    uint64_t until = x->replaying ? x->live_seq : s->log.end_seq;
+    unsigned sent = pace_choose(p, &c->sub.cursor.seq, until, &x->outbox, &all->budget);
+    stats_add(&all->stats->events_sent, sent);
+    c->sub.due = false;
+    if (sent > 0 && !p->is_ticking && !c->sub.fresh) {
+        c->sub.fresh = true;
+        pace_note_fresh(p);
+    }
+}
+
 // Puts into an empty outbox what is due, one of each kind.
 static void queue_due(struct client *c)
 {
     struct extra *x = c->extra;
     if (c->state != CLIENT_OPEN || (x && !outbox_is_empty(&x->outbox)))
         return;
+    if (x && x->to_latest)
+        go_to_latest(c);
     if (x && x->gap_owed) {
         tell_gap(c, c->sub.stream, &x->gap);
         x->gap_owed = false;
     }
     if (tell_source_is_due(c))
         client_tell_source(c);
+    if (client_has_log(c) && c->sub.due)
+        choose_newest(c);
+    x = c->extra;
     if (tell_live_is_due(c)) {
         tell_live(c, c->sub.stream, c->sub.cursor.seq);
         x->replaying = false;
@@ -88,8 +129,9 @@ static struct load load_up(struct client *c)
     if (outbox)
         load_outbox(&load, c);
     bool all_of_it = !outbox || load.bytes == load.rest + c->extra->outbox.bytes;
-    if (client_has_log(c) && all_of_it && !(c->extra && c->extra->gap_owed) &&
-        load.count < FLUSH_PIECES)
+    bool may_go_on = client_has_log(c) && c->sub.every_ms == 0 &&
+                     !(c->extra && (c->extra->gap_owed || c->extra->to_latest));
+    if (may_go_on && all_of_it && load.count < FLUSH_PIECES)
         load_log(&load, c, outbox);
     return load;
 }
@@ -149,14 +191,18 @@ static bool has_more_to_say(const struct client *c)
     if (c->state != CLIENT_OPEN || client_has_outbox(c))
         return false;
     return tell_live_is_due(c) || tell_source_is_due(c) ||
-           (x && (x->gap_owed || x->ping || x->pong_waits || x->says_expiring));
+           (x && (x->gap_owed || x->to_latest || x->ping || x->pong_waits || x->says_expiring));
 }
 
 static void choose_list(struct client *c, bool blocked)
 {
     struct stream *s = c->sub.stream;
     bool is_done = client_has_log(c) && client_has_caught_up(c);
-    list_move(blocked ? &s->blocked : is_done ? &s->idle : &s->ready, &c->sub.node);
+    struct pace *p = c->sub.every_ms > 0 ? pace_find(s, c->sub.every_ms) : NULL;
+    struct list *idle = p ? &p->idle : &s->idle;
+    list_move(blocked ? &s->blocked : is_done ? idle : &s->ready, &c->sub.node);
+    if (p && !blocked && is_done)
+        pace_owe(p, c->sub.cursor.seq);
     if (!blocked && !is_done)
         stream_mark_changed(s);
 }

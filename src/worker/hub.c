@@ -124,7 +124,7 @@ void seat_drop_more_if_idle(struct seat *seat)
 {
     const struct seat_more *more = seat->more;
     if (more && seat->begun && !more->says_hello && !more->has_first_gap && !more->replaying &&
-        !more->has_slow_gap && !more->says_expiring)
+        !more->has_slow_gap && !more->to_latest && !more->says_expiring)
         drop_more(seat);
 }
 
@@ -141,6 +141,10 @@ void hub_leave(struct seat *seat)
     list_remove(&seat->in_ready);
     list_remove(&seat->node);
     take_out(h, seat);
+    if (seat->every_ms > 0) {
+        pace_find(seat->stream, seat->every_ms)->fresh -= seat->fresh;
+        pace_leave(seat->stream, seat->every_ms);
+    }
     stream_leave(seat->stream);
     free(seat);
 }
@@ -176,8 +180,12 @@ void seat_mark_ready(struct seat *seat)
 
 void seat_mark_done(struct seat *seat)
 {
+    struct stream *s = seat->stream;
     if (seat->begun)
-        list_move(&seat->stream->seats_idle, &seat->node);
+        list_move(seat->every_ms ? &pace_find(s, seat->every_ms)->seats_idle : &s->seats_idle,
+                  &seat->node);
+    if (seat->begun && seat->every_ms)
+        pace_owe(pace_find(s, seat->every_ms), seat->seq);
     if (list_empty(&seat->in_ready))
         return;
     list_remove(&seat->in_ready);

@@ -16,6 +16,7 @@
 #include "base/deadline.h"
 #include "log/notice.h"
 #include "worker/commands.h"
+#include "worker/pace.h"
 #include "worker/stream.h"
 
 struct client;
@@ -29,9 +30,13 @@ struct seat {
     struct seat_more *more; // what only a seat in the middle of something needs
     uint32_t expiry_s;      // its token's, with live expiry; else 0
     bool begun : 1;         // the stream was primed: `seq` counts
-    bool slow_skip : 1;
+    unsigned slow : 2;      // enum slow
+    unsigned every_ms : 22; // of its pace; 0: it gets each event
     bool told_stale : 1;
     bool told_expiring : 1;
+    bool due : 1;    // with a pace: it may have the newest event now
+    bool fresh : 1;  // with a pace: it has had one since the last tick
+    bool ticked : 1; // it is due because of a tick
 };
 
 struct seat_more {
@@ -42,7 +47,7 @@ struct seat_more {
     struct gap first_gap; // of what it asked for, this will not come
     struct gap slow_gap;  // of all that was passed over since the last one was told
     struct deadline join; // armed while the stream is not primed
-    bool says_hello, has_first_gap, replaying, has_slow_gap, says_expiring, confirmed;
+    bool says_hello, has_first_gap, replaying, has_slow_gap, to_latest, says_expiring, confirmed;
     uint8_t ref_len;
     char ref[COMMAND_REF_MAX]; // of the command that asked for it
 };
@@ -75,7 +80,7 @@ struct hub {
     struct deadline empty;  // armed while there is no subscription
     struct command command; // being carried out
     bool has_command;
-    struct buffer defaults[5]; // what the handshake's options point into
+    struct buffer defaults[6]; // what the handshake's options point into
     struct subscribe_options options;
 };
 
@@ -100,5 +105,7 @@ void seat_mark_done(struct seat *seat);
 
 static inline bool seat_has_caught_up(const struct seat *seat)
 {
+    if (seat->every_ms > 0 && !seat->due)
+        return seat->begun;
     return seat->begun && seat->seq == seat->stream->log.end_seq;
 }

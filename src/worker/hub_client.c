@@ -55,11 +55,19 @@ static bool check_token(struct client *c, const struct answer_to *to,
 
 // ---- subscribing ----------------------------------------------------------------
 
+struct wish { // what the options of a subscription come to
+    struct start start;
+    enum slow slow;
+    uint32_t every_ms;
+};
+
 static const char *read_options(const struct clients *all, const struct subscribe_options *o,
-                                struct start *start, bool *slow_skip)
+                                struct wish *wish)
 {
-    const char *wrong = admission_read_slow(o->slow, slow_skip);
-    return wrong ? wrong : start_parse(o->from, o->after, clients_redis_now_ms(all), start);
+    const char *wrong = admission_read_slow(o->slow, &wish->slow);
+    if (!wrong)
+        wrong = admission_read_every(o->every, &wish->every_ms);
+    return wrong ? wrong : start_parse(o->from, o->after, clients_redis_now_ms(all), &wish->start);
 }
 
 static void watch_expiry(struct hub *h, struct seat *seat, int64_t expiry_s)
@@ -70,19 +78,19 @@ static void watch_expiry(struct hub *h, struct seat *seat, int64_t expiry_s)
         h->look_at_s = expiry_s - EXPIRING_S;
 }
 
-static void sit(struct client *c, struct stream *s, const struct subscribe_options *o,
-                int64_t expiry_s, const struct answer_to *to)
+static void sit(struct client *c, struct stream *s, const struct wish *wish, int64_t expiry_s,
+                const struct answer_to *to)
 {
     struct hub *h = client_hub(c);
-    struct start start;
-    bool slow_skip;
-    CHECK(read_options(c->all, o, &start, &slow_skip) == NULL);
     struct seat *seat = hub_sit(h, s);
-    seat->slow_skip = slow_skip;
+    seat->slow = wish->slow & 3;
+    seat->every_ms = wish->every_ms & ((1u << 22) - 1);
+    if (wish->every_ms > 0)
+        pace_join(&c->all->paces, s, wish->every_ms);
     if (c->all->config->expire_live)
         watch_expiry(h, seat, expiry_s);
     deadline_cancel(&h->empty);
-    seat_start(seat, &start, to->ref);
+    seat_start(seat, &wish->start, to->ref);
 }
 
 static void subscribe(struct client *c, const struct command_item *item, struct view ref)
@@ -90,10 +98,9 @@ static void subscribe(struct client *c, const struct command_item *item, struct 
     struct hub *h = client_hub(c);
     const struct answer_to to = { item->name, item->is_pattern, ref };
     struct subscribe_options o = subscribe_options_over(item->options, h->options);
-    struct start start;
-    bool slow_skip;
+    struct wish wish;
     int64_t expiry_s = 0;
-    const char *wrong = item->wrong ? item->wrong : read_options(c->all, &o, &start, &slow_skip);
+    const char *wrong = item->wrong ? item->wrong : read_options(c->all, &o, &wish);
     if (wrong) {
         refuse(c, &to, "bad_request", wrong);
         return;
@@ -116,7 +123,7 @@ static void subscribe(struct client *c, const struct command_item *item, struct 
                "this connection has as many streams as it may have "
                "(BOND_MAX_STREAMS_PER_CLIENT)");
     else
-        sit(c, known ? known : streams_find(c->all->streams, h->form, item->name), &o, expiry_s,
+        sit(c, known ? known : streams_find(c->all->streams, h->form, item->name), &wish, expiry_s,
             &to);
 }
 
@@ -267,6 +274,7 @@ void hub_open(struct client *c, const struct admission *a, struct view handshake
     keep(&h->defaults[2], &h->options.from);
     keep(&h->defaults[3], &h->options.after);
     keep(&h->defaults[4], &h->options.slow);
+    keep(&h->defaults[5], &h->options.every);
     x->hub = h;
     c->visitor = visitor;
     outbox_add(&x->outbox, handshake);

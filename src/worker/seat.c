@@ -78,6 +78,7 @@ void seat_begin(struct seat *seat, bool refreshed)
     seat->seq = place.seq;
     seat->begun = true;
     deadline_cancel(&more->join);
+    seat->due = seat->every_ms > 0;
     more->replaying = true;
     more->live_seq = s->log.end_seq;
     more->has_first_gap = place.has_gap;
@@ -116,14 +117,47 @@ static bool live_is_due(const struct seat *seat)
 static bool has_to_say(const struct seat *seat)
 {
     const struct seat_more *more = seat->more;
-    return may_say_hello(seat) || source_is_due(seat) || live_is_due(seat) ||
-           (more && (more->has_first_gap || more->has_slow_gap || more->says_expiring));
+    return (seat->begun && seat->due) || may_say_hello(seat) || source_is_due(seat) ||
+           live_is_due(seat) ||
+           (more &&
+            (more->has_first_gap || more->has_slow_gap || more->to_latest || more->says_expiring));
 }
 
 static void say_source(struct seat *seat)
 {
     tell_source(seat->hub->client, seat->stream, true);
     seat->told_stale = stream_is_stale(seat->stream);
+}
+
+// As flush.c does it for a client of one stream.
+static void go_to_latest(struct seat *seat)
+{
+    struct seat_more *more = seat->more;
+    const struct log *l = &seat->stream->log;
+    uint64_t newest = seek_newest_event(l, l->end_seq);
+    more->to_latest = false;
+    if (newest <= seat->seq)
+        return;
+    struct gap passed = seek_passed_over(l, seat->seq, newest, (struct eventid){ 0 });
+    gap_extend(&more->slow_gap, &passed);
+    seat->seq = newest;
+}
+
+static void choose_newest(struct seat *seat)
+{
+    struct client *c = seat->hub->client;
+    struct clients *all = c->all;
+    struct pace *p = pace_find(seat->stream, seat->every_ms);
+    uint64_t until =
+        seat->more && seat->more->replaying ? seat->more->live_seq : seat->stream->log.end_seq;
+    unsigned sent = pace_choose(p, &seat->seq, until, &c->extra->outbox, &all->budget);
+    stats_add(&all->stats->events_sent, sent);
+    seat->due = false;
+    if (sent > 0 && !seat->ticked && !seat->fresh) {
+        seat->fresh = true;
+        pace_note_fresh(p);
+    }
+    seat->ticked = false;
 }
 
 static void say_more(struct seat *seat)
@@ -140,9 +174,13 @@ static void say_more(struct seat *seat)
         tell_gap(c, s, &more->first_gap);
     if (source_is_due(seat))
         say_source(seat);
+    if (more->to_latest)
+        go_to_latest(seat);
     if (more->has_slow_gap)
         tell_gap(c, s, &more->slow_gap);
     more->has_first_gap = more->has_slow_gap = false;
+    if (seat->due)
+        choose_newest(seat);
     if (live_is_due(seat)) {
         tell_live(c, s, seat->seq);
         more->replaying = false;
@@ -157,6 +195,8 @@ void seat_say(struct seat *seat)
 {
     if (seat->more)
         say_more(seat);
+    if (seat->begun && seat->due)
+        choose_newest(seat);
     if (source_is_due(seat))
         say_source(seat);
 }
@@ -165,7 +205,7 @@ uint64_t seat_may_send_to(const struct seat *seat)
 {
     const struct seat_more *more = seat->more;
     bool waits = more && (more->says_hello || more->has_first_gap || more->has_slow_gap);
-    if (!seat->begun || waits)
+    if (!seat->begun || waits || seat->every_ms > 0)
         return seat->seq;
     return more && more->replaying ? more->live_seq : seat->stream->log.end_seq;
 }
@@ -219,15 +259,16 @@ void seat_fall_behind(struct seat *seat, uint64_t first_seq)
     const struct log *l = &seat->stream->log;
     if (seat->hub->current == seat)
         client_hold_rest(seat->hub->client);
-    if (seat->seq >= first_seq)
+    if (seat->seq >= first_seq || seat->every_ms > 0) // with a pace it asked for the newest alone
         return;
     struct gap gap = seek_passed_over(l, seat->seq, first_seq, seat_last_id(seat));
     bool events = first_seq > l->end_seq || log_count_events(l, seat->seq, first_seq) > 0;
-    if (events && !seat->slow_skip) {
+    if (events && seat->slow == SLOW_CLOSE) {
         end_behind(seat, &gap);
         return;
     }
     stats_add(&clients_of(seat)->stats->skipped_behind, first_seq - seat->seq);
     seat->seq = first_seq;
     owe_gap(seat, &gap);
+    seat->more->to_latest = seat->slow == SLOW_LATEST;
 }

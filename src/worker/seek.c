@@ -16,8 +16,7 @@ struct eventid seek_event_id_before(const struct log *l, uint64_t seq)
     return (struct eventid){ 0 };
 }
 
-// Of those before `end`.
-static uint64_t newest_event(const struct log *l, uint64_t end)
+uint64_t seek_newest_event(const struct log *l, uint64_t end)
 {
     for (uint64_t seq = end; seq > l->first_seq; seq--)
         if (log_item(l, seq - 1)->kind == ITEM_EVENT)
@@ -115,8 +114,8 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
         break;
     case START_LAST:
         wanted = start->at_ms ? log_seek_time(l, start->at_ms) : l->end_seq;
-        if (start->at_ms == 0 || newest_event(l, wanted) < wanted)
-            return (struct seek_place){ .seq = newest_event(l, wanted) };
+        if (start->at_ms == 0 || seek_newest_event(l, wanted) < wanted)
+            return (struct seek_place){ .seq = seek_newest_event(l, wanted) };
         break; // there was none then: what came since may have been trimmed
     case START_FIRST: break;
     case START_TIME: wanted = log_seek_time(l, start->at_ms); break;

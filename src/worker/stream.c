@@ -32,6 +32,7 @@ static struct stream *stream_new(struct streams *all, struct view key)
     list_init(&s->idle);
     list_init(&s->ready);
     list_init(&s->blocked);
+    list_init(&s->paces);
     list_init(&s->seats_waiting);
     list_init(&s->seats_idle);
     list_init(&s->seats_ready);

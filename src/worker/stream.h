@@ -21,6 +21,7 @@ struct stream {
     struct list waiting, idle, ready, blocked;
     struct list seats_waiting, seats_idle, seats_ready; // of clients of many streams (hub.h)
     size_t clients;                                     // in any list
+    struct list paces;                                  // of its clients with every= (pace.h)
     struct deadline pause; // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
     bool held;             // for what they wait there is something by now
     struct log log;

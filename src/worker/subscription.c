@@ -41,7 +41,7 @@ static bool begins_behind(const struct client *c, struct gap *gap)
 {
     const struct stream *s = c->sub.stream;
     const struct start since = { .kind = START_LIVE, .at_ms = c->extra->let_in_ms };
-    if (since.at_ms == 0 || client_tells(c) || c->sub.slow_skip)
+    if (since.at_ms == 0 || client_tells(c) || c->sub.slow != SLOW_CLOSE || c->sub.every_ms > 0)
         return false;
     struct seek_place place =
         seek_start(&s->log, &s->floor, s->last, &since, clients_window_start_ms(c->all));
@@ -57,6 +57,7 @@ static void set_cursor(struct client *c)
     struct seek_place place = seek_start(&s->log, &s->floor, s->last, &x->start, window_ms);
     c->sub.cursor = (struct cursor){ .seq = place.seq };
     x->starting = c->sub.waiting = false;
+    c->sub.due = c->sub.every_ms > 0; // of what it asked for, the newest comes at once
     if (!client_tells(c))
         return;
     x->replaying = true;
@@ -112,9 +113,13 @@ void subscription_join(struct client *c, const struct admission *a, struct view 
     c->visitor = visitor;
     c->expiry_s = c->all->config->expire_live ? a->expiry_s : 0;
     list_remove(&c->sub.node);
-    c->sub = (struct subscription){ .stream = s, .waiting = true, .slow_skip = a->slow_skip };
+    c->sub = (struct subscription){
+        .stream = s, .waiting = true, .slow = (uint8_t)a->slow, .every_ms = a->every_ms
+    };
     list_init(&c->sub.node);
     list_push(&s->waiting, &c->sub.node);
+    if (a->every_ms > 0)
+        pace_join(&c->all->paces, s, a->every_ms);
     x->start = a->start;
     x->starting = true;
     x->confirmed = x->greeted = x->history_ends = false;
