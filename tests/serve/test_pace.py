@@ -193,7 +193,7 @@ async def test_each_stream_of_a_socket_has_its_own_pace(broker, redis, stream):
             redis.publish(slow, str(n))
         while 199 not in h.events(fast):
             await h.next()
-        assert h.events(slow) == [0]
+        assert len(h.events(slow)) == 1
         mine = [m for m in h.got if m["type"] == "event" and m["stream"] == fast]
         assert sum(1 + m.get("skipped", 0) for m in mine) == 200
         await h.say("subscribe", streams=[{"stream": all_, "token": mint(all_), "every": "x"}])
