@@ -68,6 +68,12 @@ void pace_owe(struct pace *p, uint64_t seq);
 // One of its clients has had an event outside of a tick: the next tick passes it over.
 void pace_note_fresh(struct pace *p);
 
+// Older events that are missing are none that its clients asked for.
+static inline bool pace_passes_over(const struct gap *gap)
+{
+    return gap->reason == GAP_WINDOW || gap->reason == GAP_LIMIT;
+}
+
 // Puts into the outbox the newest event before `until`, behind the gaps on the way to it, for
 // who stands at *seq; *seq is `until` then. Returns how many events that is, 0 or 1.
 unsigned pace_choose(struct pace *p, uint64_t *seq, uint64_t until, struct outbox *out,

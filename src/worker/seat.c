@@ -81,7 +81,8 @@ void seat_begin(struct seat *seat, bool refreshed)
     seat->due = seat->every_ms > 0;
     more->replaying = true;
     more->live_seq = s->log.end_seq;
-    more->has_first_gap = place.has_gap;
+    more->has_first_gap =
+        place.has_gap && !(seat->every_ms > 0 && pace_passes_over(&place.gap));
     more->first_gap = place.gap;
     make_ready(seat);
 }

@@ -64,7 +64,7 @@ static void set_cursor(struct client *c)
     x->live_seq = s->log.end_seq;
     if (!client_is_sse(c) && !x->greeted)
         say_hello(c);
-    if (place.has_gap)
+    if (place.has_gap && !(c->sub.every_ms > 0 && pace_passes_over(&place.gap)))
         tell_gap(c, s, &place.gap);
     if (tell_source_is_due(c)) // at once, and not behind the replay
         client_tell_source(c);
