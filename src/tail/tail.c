@@ -162,14 +162,14 @@ static void take_pulse(struct source *s)
 static bool before_sleep(void *ctx)
 {
     struct source *s = &((struct tail *)ctx)->source;
+    trouble_look(s);
     take_pulse(s);
     tell_changes(s);
     bool editions_left = rings_fill(&s->feeds.rings);
     asks_read_dirty(s);
     link_flush(s->link);
     hot_wait(s);
-    bool reads_left =
-        !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
+    bool reads_left = !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
     return editions_left || reads_left;
 }
 

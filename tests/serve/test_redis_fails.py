@@ -359,6 +359,28 @@ async def test_a_stream_that_becomes_something_else(start, stream):
         assert await receive(healthy, 1) == ["goes on"]
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "one-more"])
+async def test_it_is_ready_again_though_who_failed_is_gone(start, stream, others):
+    """A script makes a stream something else, and runs on for a while. The reads of it that
+    fail are the server's trouble until, when it could say that they are over, it is dropped."""
+    redis = start.redis(config=["busy-reply-threshold 100"])
+    broker = start.broker(redis, BOND_SWEEP_SECONDS=86400)
+    script = """redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[1], 'a string now')
+        for i = 1, 200000000 do end"""
+    quiet = [await broker.connect(f"quiet-{n}", format="envelope") for n in range(others)]
+    async with broker.connect(stream) as ws:
+        redis.publish(stream, "a stream still")
+        assert await receive(ws, 1) == ["a stream still"]
+        key = f"stream:{stream}"
+        running = asyncio.create_task(asyncio.to_thread(redis.client.eval, script, 1, key))
+        assert (await close_of(ws))[0] == 1011
+        await running
+    broker.wait_log(["redis_unreadable", "BUSY"])
+    await ready_is(broker, 200)
+    for client in quiet:
+        await client.close()
+
+
 async def test_a_key_that_was_no_stream_becomes_one(start):
     redis = start.redis()
     broker = start.broker(redis)
