@@ -1,6 +1,7 @@
 // Deadlines of equal duration need no heap: they fall due in the order in which
 // they were armed, so each duration is a FIFO, and re-arming is a move to its
-// tail. One whose duration differs goes where it belongs (deadline_arm_at). A queue and its deadlines belong to one thread.
+// tail. One whose duration differs goes where it belongs (deadline_arm_at). A queue and its
+// deadlines belong to one thread.
 #pragma once
 
 #include "base/base.h"
