@@ -241,8 +241,18 @@ void answers_lost(struct source *s)
 
 // ---- pushes -----------------------------------------------------------------------
 
+// All keys went at once. Others may stand in their place when they are read: a replica that
+// takes over all that its primary has goes this way too, and what that one lacks, or has as
+// we had it, is the same stream's.
+static void all_went(struct source *s)
+{
+    LIST_EACH (node, &s->feeds.sweep)
+        feed_doubt(LIST_ITEM(node, struct feed, in_sweep));
+    source_mark_all_dirty(s);
+}
+
 // ["invalidate", [key, …]], or null instead of the keys when all of them went
-// (FLUSHALL, FLUSHDB).
+// (FLUSHALL, FLUSHDB, a replica that is filled anew).
 void answers_take_push(struct source *s, struct view push)
 {
     struct resp_reader r = resp_open(push);
@@ -252,7 +262,7 @@ void answers_take_push(struct source *s, struct view push)
         !resp_next(&r, &node))
         return;
     if (node.type == RESP_NULL)
-        source_mark_all_dirty(s);
+        all_went(s);
     for (size_t i = 0; node.type == RESP_ARRAY && i < node.count && resp_next(&r, &key); i++) {
         if (!view_starts(key.text, prefix))
             continue;

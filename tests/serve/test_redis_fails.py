@@ -577,6 +577,29 @@ async def test_failover_to_a_replica_that_lacks_the_newest_events(start, stream)
         assert await receive(ws, 2, within=20) == ["6", "7"], "an event was lost or came twice"
 
 
+async def test_a_replica_that_is_filled_anew_by_a_primary_with_less(start, stream):
+    """The broker reads of a replica, and its connection stands. What clients had does not come
+    again."""
+    old, new, replica = start.redis(), start.redis(), start.redis()
+    replicate(old, new)
+    replicate(old, replica)
+    published = old.publish_all(stream, ["1", "2", "3"])
+    await caught_up(old, new, stream)
+    await caught_up(old, replica, stream)
+    broker = start.broker(replica)
+    async with broker.connect(stream, format="envelope", from_="first") as ws:
+        got = await told(ws, "event", id=published[-1])
+        promote(new)
+        published.append(old.publish(stream, "lost"))
+        got += await told(ws, "event", id=published[-1])
+        replicate(new, replica)
+        published.append(new.publish(stream, "4"))
+        got += await told(ws, "event", id=published[-1])
+        assert ids(got) == published
+        assert [g["reason"] for g in gaps(got)] == ["reset"]
+    assert not broker.log("redis_down")
+
+
 async def test_failover_under_load(start, stream):
     primary, replica = start.redis(), start.redis()
     replicate(primary, replica)

@@ -112,6 +112,15 @@ static void a_fence_tells_nothing_of_what_is_in_doubt(void **state)
     assert_true(is_dirty());
 }
 
+// A replica that is filled anew goes this way, too: what it has then may be less of the same.
+static void when_all_keys_go_every_stream_is_in_doubt(void **state)
+{
+    (void)state;
+    answers_take_push(&source, VIEW(">2\r\n$10\r\ninvalidate\r\n_\r\n"));
+    assert_true(feed->unsure);
+    assert_true(is_dirty());
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -120,6 +129,7 @@ int main(void)
         TEST(a_fence_tells_nothing_of_a_later_recovery),
         TEST(a_fence_that_is_refused_tells_nothing),
         TEST(a_fence_tells_nothing_of_what_is_in_doubt),
+        TEST(when_all_keys_go_every_stream_is_in_doubt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
