@@ -176,4 +176,5 @@ void asks_time(struct source *s)
 void asks_fence(struct source *s)
 {
     command(s, 1, &VIEW("PING"), ASK_FENCE, NULL);
+    newest_ask(s)->epoch = pulse_epoch(s->pulse);
 }

@@ -467,7 +467,7 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
     bool at_end = !taken.is_full;
     f->added = info->exists ? info->added : 0;
     f->added_known = at_end && (info->added_known || !info->exists);
-    f->counted = f->ring.last;
+    f->counted = info->last_generated; // behind `last`, where XDEL had taken what was newest
     f->check = !at_end && info->added_known;
     finish_read(f, taken);
 }

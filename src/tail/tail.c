@@ -163,6 +163,7 @@ static void take_pulse(struct source *s)
 static bool before_sleep(void *ctx)
 {
     struct source *s = &((struct tail *)ctx)->source;
+    trouble_look(s);
     take_pulse(s);
     tell_changes(s);
     bool editions_left = rings_fill(&s->feeds.rings);

@@ -378,6 +378,20 @@ static void the_only_one_that_is_gone_was_deleted(void **state)
     assert_told("10 20 40");
 }
 
+// XDEL took the newest before we ever read it, and XINFO had counted it: it is not to
+// stand for one that was trimmed after it.
+static void what_was_deleted_before_we_counted_explains_nothing(void **state)
+{
+    (void)state;
+    struct stream_info info = has(10, 30, 2, 103);
+    info.max_deleted = id_of(30);
+    check("10 20", info);
+    info = has(50, 50, 1, 105); // 10, 20 and 40 were trimmed
+    info.max_deleted = id_of(30);
+    check("50", info);
+    assert_told("10 20 trimmed:1 50");
+}
+
 static void another_stream_with_the_same_last_id(void **state)
 {
     (void)state;
@@ -480,6 +494,20 @@ static void what_we_had_does_not_come_again(void **state)
     check("", has(10, 20, 2, 2)); // a snapshot without the last one
     check("10 20 40", has(10, 40, 3, 3));
     assert_told("10 20 30 reset:? 40");
+}
+
+// Redis came back without its newest entries, then got more than it had lost, and trimmed to
+// what is newest of those: no count tells how many of them we have not had.
+static void trimmed_after_a_break_of_the_link_has_no_count(void **state)
+{
+    (void)state;
+    check("10 20 30", has(10, 30, 3, 103));
+    feed_doubt(feed);
+    check("60", has(60, 60, 1, 104)); // back at 101, with 10 alone; then 40, 50 and 60
+    assert_told("10 20 30 trimmed:? 60");
+    feed_doubt(feed);
+    check("90", has(90, 90, 1, 107)); // back at 104, with 60; or at 103, without it
+    assert_told("10 20 30 trimmed:? 60 trimmed:? 90");
 }
 
 static void what_we_had_does_not_come_again_after_a_flush(void **state)
@@ -676,6 +704,7 @@ int main(void)
         TEST(trimmed_and_deleted_has_no_count),
         TEST(deleted_unread_and_trimmed_later_has_no_count),
         TEST(the_only_one_that_is_gone_was_deleted),
+        TEST(what_was_deleted_before_we_counted_explains_nothing),
         TEST(another_stream_with_the_same_last_id),
         TEST(what_may_be_another_stream_is_read_again),
         TEST(trimmed_but_we_had_it_all),
@@ -686,6 +715,7 @@ int main(void)
         TEST(made_anew_with_higher_ids),
         TEST(made_anew_with_the_same_id),
         TEST(what_we_had_does_not_come_again),
+        TEST(trimmed_after_a_break_of_the_link_has_no_count),
         TEST(what_we_had_does_not_come_again_after_a_flush),
         TEST(what_a_snapshot_lacked_is_not_missed),
         TEST(what_was_trimmed_since_a_flush_may_be_missed),
