@@ -304,6 +304,7 @@ void clients_failure(struct clients *all, struct failure *failure)
     (void)all;
     if (s->clients > 0) {
         stream_join(s);
+        stream_fail(s);
         struct list *list;
         for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
             LIST_EACH (node, list)
@@ -447,8 +448,7 @@ static void kill_all(struct list *clients)
 
 void clients_done(struct clients *all)
 {
-    for (struct table_node *n; (n = table_any(&all->streams->by_id));) {
-        struct stream *s = TABLE_ITEM(n, struct stream, by_id);
+    for (struct stream *s; (s = streams_any(all->streams));) {
         stream_join(s);
         struct list *list;
         for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
