@@ -296,6 +296,41 @@ def test_early_bytes_are_read_in_order(start, stream):
         assert b"\x88" not in answers
 
 
+def health(count):
+    return b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * count
+
+
+def test_requests_behind_a_history_wait_in_the_socket(start, stream):
+    """It was cut when there were more than 16 KiB of them before the stream was read, and kept
+    without a bound while the history was sent."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    with Wire(broker.port) as wire:
+        redis.hang()
+        head = f"GET {history_path(stream)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        wire.send(head + health(1500))  # 54 KB
+        time.sleep(0.1)  # it has read what it wants to
+        redis.go_on()
+        assert wire.reply().json()["complete"]
+        for _ in range(1500):
+            assert wire.reply().json()["status"] == "ok"
+
+
+def test_an_event_stream_behind_a_history_ends_with_its_client(start, stream):
+    """Who had closed its side while it waited for the history stayed for ever."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    with Wire(broker.port) as wire:
+        redis.hang()
+        for path in (history_path(stream), sse_path(stream)):
+            wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wire.sock.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)  # it has seen that
+        redis.go_on()
+        assert wire.reply().json()["complete"]
+        wire.rest()
+
+
 @pytest.mark.parametrize("path", ["/health", "history"])
 def test_a_half_closed_client_gets_its_reply(broker, redis, stream, path):
     publish_much(redis, stream)
