@@ -16,6 +16,7 @@
 #define HOLD_MS 1000
 #define JOIN_MS 1000
 #define LOOK_MS 250
+#define RESUME_MS 50 // between looks at whether a client has waited enough
 #define TURN_MS 1    // the others' turn comes before its next requests
 #define SAY_EVERY_MS 10000
 
@@ -141,6 +142,10 @@ static void resume_due(struct deadline *d)
 {
     struct extra *x = CONTAINER_OF(d, struct extra, resume);
     struct client *c = x->of;
+    if (c->state == CLIENT_OPEN && frames_have_to_wait(c)) {
+        deadline_arm(&c->all->resumes, d, c->all->loop->now_ms);
+        return;
+    }
     client_watch(c, c->interest & EPOLLOUT);
     after_serving(c);
 }
@@ -221,7 +226,7 @@ void clients_init(struct clients *all)
     init_queue(all, &all->drains, 0, drain_due);
     init_queue(all, &all->looks, LOOK_MS, look_due);
     init_queue(all, &all->pauses, config->flush_ms, pause_due);
-    init_queue(all, &all->resumes, 0, resume_due);
+    init_queue(all, &all->resumes, RESUME_MS, resume_due);
     init_queue(all, &all->turns, TURN_MS, resume_due);
 }
 

@@ -225,6 +225,17 @@ def test_what_waits_is_read_later_and_in_order(broker, stream):
             got = int(frame.payload)
 
 
+def test_messages_that_say_nothing_have_a_rate_too(broker, stream):
+    """Only what came of them was counted: nothing, so there was no end of them."""
+    packed = b"\x02\x00"  # deflated, an empty text
+    with RawWs(broker, stream, headers=[OFFER]) as ws:
+        begun = time.monotonic()
+        ws.send(RawWs.encode(TEXT, packed, rsv=4) * 10_000)  # 66 bytes each, as we count
+        ws.frame(PING)
+        assert ws.next_frame().opcode == PONG
+        assert time.monotonic() - begun > 1.4  # 660 KB, of which 256 KiB were free
+
+
 # --- tokens in-band ----------------------------------------------------------------------
 
 
