@@ -418,8 +418,10 @@ static void drain_client(struct clients *all, struct client *c, int64_t after_ms
 {
     if (client_is_for_history(c))
         return; // it goes on as long as it gets on
-    if (c->state == CLIENT_JOINING)
-        subscription_let_in(c);
+    if (c->state == CLIENT_JOINING) {
+        subscription_let_in_to_wait(c);
+        stream_mark_changed(c->sub.stream); // it is flushed with all who wait
+    }
     deadline_arm_at(&all->drains, &c->deadline, all->loop->now_ms + after_ms);
 }
 
