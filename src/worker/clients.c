@@ -19,6 +19,8 @@
 #define JOIN_MS 1000
 #define LOOK_MS 250
 #define NO_SEATS_MS 60000 // that a socket of many streams may have none
+#define RESUME_MS 50 // between looks at whether a client has waited enough
+#define TURN_MS 1    // the others' turn comes before its next requests
 #define SAY_EVERY_MS 10000
 
 // ---- what epoll says ------------------------------------------------------------
@@ -40,7 +42,9 @@ static void take_input(struct client *c, char *at, size_t len)
         if (client_is_sse(c))
             break;
         keep_input(c, at, len);
-        if (c->extra->in.len > INPUT_MAX)
+        if (c->extra->wants_history)
+            client_watch(c, c->interest & EPOLLOUT);
+        else if (c->extra->in.len > INPUT_MAX)
             client_die(c, "sent too much before the handshake was over");
         break;
     case CLIENT_OPEN:
@@ -71,15 +75,20 @@ static void take_kept_input(struct client *c)
         client_drop_extra_if_idle(c);
 }
 
+static bool is_owed_a_reply(const struct client *c)
+{
+    if (c->state == CLIENT_HEAD && c->extra && deadline_armed(&c->extra->resume))
+        return true; // to requests that wait for their turn
+    return client_is_for_history(c) ||
+           ((c->state == CLIENT_HEAD || c->state == CLIENT_CLOSING) && client_has_outbox(c));
+}
+
 // The peer sends nothing more. Who is owed a reply may still read it (half-closed); a
 // stream's client has gone.
 static void peer_ended(struct client *c)
 {
-    bool history =
-        c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history);
-    bool reply = (c->state == CLIENT_HEAD || c->state == CLIENT_CLOSING) && client_has_outbox(c);
     c->peer_ended = true;
-    if (history || reply)
+    if (is_owed_a_reply(c))
         client_watch(c, client_has_outbox(c));
     else
         client_die(c, "the peer closed the connection");
@@ -116,7 +125,7 @@ static void after_serving(struct client *c)
         client_watch(c, c->interest & EPOLLOUT);
     }
     take_kept_input(c);
-    if (c->state == CLIENT_HEAD && c->peer_ended && !client_has_outbox(c))
+    if (c->state != CLIENT_DEAD && c->peer_ended && !is_owed_a_reply(c))
         client_die(c, "the peer closed the connection");
     if (c->going_away && c->state == CLIENT_OPEN && has_had_all(c))
         close_for_drain(c);
@@ -148,6 +157,10 @@ static void resume_due(struct deadline *d)
 {
     struct extra *x = CONTAINER_OF(d, struct extra, resume);
     struct client *c = x->of;
+    if (c->state == CLIENT_OPEN && frames_have_to_wait(c)) {
+        deadline_arm(&c->all->resumes, d, c->all->loop->now_ms);
+        return;
+    }
     client_watch(c, c->interest & EPOLLOUT);
     after_serving(c);
 }
@@ -246,7 +259,8 @@ void clients_init(struct clients *all)
     init_queue(all, &all->drains, 0, drain_due);
     init_queue(all, &all->looks, LOOK_MS, look_due);
     init_queue(all, &all->pauses, config->flush_ms, pause_due);
-    init_queue(all, &all->resumes, 0, resume_due);
+    init_queue(all, &all->resumes, RESUME_MS, resume_due);
+    init_queue(all, &all->turns, TURN_MS, resume_due);
     init_queue(all, &all->seat_joins, SEAT_JOIN_MS, seat_join_due);
     init_queue(all, &all->first_seats, config->handshake_seconds * MS_PER_S, hub_empty_due);
     init_queue(all, &all->no_seats, NO_SEATS_MS, hub_empty_due);
@@ -400,6 +414,7 @@ void clients_failure(struct clients *all, struct failure *failure)
     (void)all;
     if (s->clients > 0) {
         stream_join(s);
+        stream_fail(s);
         each_client(s, fail_client, failure);
         each_seat(s, fail_seat, failure);
         stream_leave(s);
@@ -605,10 +620,12 @@ static void drain_client(struct client *c, void *arg)
 {
     struct drain *d = arg;
     int64_t after_ms = d->drain_ms * d->nth++ / d->total;
-    if (c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history))
+    if (client_is_for_history(c))
         return; // it goes on as long as it gets on
-    if (c->state == CLIENT_JOINING)
-        subscription_let_in(c);
+    if (c->state == CLIENT_JOINING) {
+        subscription_let_in_to_wait(c);
+        stream_mark_changed(c->sub.stream); // it is flushed with all who wait
+    }
     deadline_arm_at(&c->all->drains, &c->deadline, c->all->loop->now_ms + after_ms);
 }
 
@@ -656,8 +673,7 @@ static void kill(struct client *c, void *arg)
 void clients_done(struct clients *all)
 {
     kill_all(&all->hubs);
-    for (struct table_node *n; (n = table_any(&all->streams->by_id));) {
-        struct stream *s = TABLE_ITEM(n, struct stream, by_id);
+    for (struct stream *s; (s = streams_any(all->streams));) {
         stream_join(s);
         each_client(s, kill, NULL);
         stream_leave(s);

@@ -16,7 +16,8 @@ void subscription_look_at_pulse(struct clients *all)
         streams_mark_stale(all->streams, epoch);
 }
 
-void subscription_let_in(struct client *c)
+// The handshake goes out.
+static void let_in(struct client *c)
 {
     struct extra *x = c->extra;
     CHECK(c->state == CLIENT_JOINING);
@@ -94,7 +95,7 @@ void subscription_begin(struct client *c)
         return;
     }
     if (c->state == CLIENT_JOINING)
-        subscription_let_in(c);
+        let_in(c);
     if (begins_behind(c, &gap)) {
         close_behind(c, &gap);
         return;
@@ -157,15 +158,25 @@ void subscription_fail(struct client *c, int close_code, struct view reason)
         return;
     }
     if (c->state == CLIENT_JOINING) {
-        subscription_let_in(c); // a close frame has a reason that a client sees
+        let_in(c); // a close frame has a reason that a client sees
         if (client_tells(c))
             say_hello(c);
     }
     close_with(c, close_code, reason, "the stream cannot be read");
 }
 
-// The client comes in and waits inside; what is published from now on it will get, by
-// the time of the events. A history cannot wait, but while it is being read.
+void subscription_let_in_to_wait(struct client *c)
+{
+    struct extra *x = c->extra;
+    x->let_in_ms = clients_redis_now_ms(c->all);
+    if (x->start.kind == START_LIVE || x->start.kind == START_LAST)
+        x->start.at_ms = x->let_in_ms;
+    let_in(c);
+    if (client_tells(c) && !client_is_sse(c))
+        say_hello(c); // knowing nothing yet
+}
+
+// A history cannot wait inside, but while Redis can be read.
 void subscription_join_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
@@ -179,11 +190,6 @@ void subscription_join_due(struct deadline *d)
         subscription_refuse(c, "Redis cannot be read");
         return;
     }
-    x->let_in_ms = clients_redis_now_ms(all);
-    if (x->start.kind == START_LIVE || x->start.kind == START_LAST)
-        x->start.at_ms = x->let_in_ms;
-    subscription_let_in(c);
-    if (client_tells(c) && !client_is_sse(c))
-        say_hello(c); // knowing nothing yet
+    subscription_let_in_to_wait(c);
     client_flush(c);
 }
