@@ -102,7 +102,7 @@ static void answer(struct client *c, const struct http_request *req)
         .route = p->form == FORM_SSE ? ROUTE_SSE : ROUTE_WS,
         .form = p->form,
         .start = { .kind = p->from_first ? START_FIRST : START_LIVE },
-        .slow_skip = p->skips,
+        .slow = p->skips ? SLOW_SKIP : SLOW_CLOSE,
     };
     buffer_add_view(&a.id, VIEW("s"));
     p->client = c;
