@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import mint
+from harness import mint, seconds
 from told import history_path
 from wire import RawWs, Wire, get, refusal, request
 
@@ -115,7 +115,7 @@ def test_the_default_limit_and_the_largest(broker, redis, stream):
 
 def test_a_reply_is_bounded_in_bytes(start, stream):
     redis = start.redis()
-    broker = start.broker(redis, BOND_RING_BYTES=64 << 20)
+    broker = start.broker(redis, BOND_RING_BYTES=64 << 20, BOND_STALE_MS=int(seconds(1500)))
     for _ in range(9):
         redis.publish(stream, json.dumps("x" * 1_000_000))
     answer = history(broker, stream)
