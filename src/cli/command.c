@@ -12,8 +12,8 @@ const struct cli_command cli_serve = {
 };
 
 const struct cli_command *const cli_commands[] = {
-    &cli_serve,  &cli_publish, &cli_token,   &cli_check_token,
-    &cli_health, &cli_help,    &cli_version, NULL,
+    &cli_serve,  &cli_tail, &cli_publish, &cli_token, &cli_check_token,
+    &cli_health, &cli_help, &cli_version, NULL,
 };
 
 const struct cli_command *cli_command(const char *name)

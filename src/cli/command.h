@@ -36,6 +36,6 @@ struct cli_command {
 
 // All commands in the order in which people meet them, up to NULL (command.c).
 extern const struct cli_command *const cli_commands[];
-extern const struct cli_command cli_serve, cli_publish, cli_token, cli_check_token, cli_health,
-    cli_version, cli_help;
+extern const struct cli_command cli_serve, cli_tail, cli_publish, cli_token, cli_check_token,
+    cli_health, cli_version, cli_help;
 const struct cli_command *cli_command(const char *name); // NULL: there is none
