@@ -91,6 +91,8 @@ static const struct setting settings[] = {
     { "BOND_LOG_LEVEL", TEXT, FIELD(log_level), "info", 0, 0,
       "the least important lines that are logged: debug, info, warn or error" },
     { "BOND_LOG_FORMAT", TEXT, FIELD(log_format), "logfmt", 0, 0, "how lines are logged: logfmt or json" },
+    { "BOND_STATUS_SECONDS", INTEGER, FIELD(status_seconds), "60", 0, DAY_S,
+      "seconds between log lines that say what is going on (event=status); 0: none" },
     { "BOND_STREAM_PREFIX", TEXT, FIELD(stream_prefix), "stream:", 0, 0,
       "what stands before a stream's id in its Redis key" },
     { "BOND_DATA_FIELD", TEXT, FIELD(data_field), "data", 0, 0,

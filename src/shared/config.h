@@ -38,6 +38,7 @@ struct config {
     int64_t sweep_seconds;     // each stream is read once in so long, whatever tracking says
     int64_t poll_ms;           // the same where tracking is refused
     char *log_level, *log_format;
+    int64_t status_seconds; // between `status` lines of the log; 0: none
     enum say_level say_level;
     enum say_format say_format;
     char *stream_prefix; // "stream:"

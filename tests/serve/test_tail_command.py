@@ -376,7 +376,9 @@ async def test_a_websocket_that_does_not_speak_bond_v1_is_told(tail):
 
 
 @pytest.mark.parametrize(
-    "token, code", [("garbage", "token_malformed"), (mint("another"), "token_invalid")]
+    "token, code",
+    [("garbage", "token_malformed"), (mint("another"), "token_invalid")],
+    ids=["malformed", "invalid"],
 )
 def test_a_refusal_is_final(broker, stream, tail, token, code):
     got = tail(None, broker.url(stream, token=token))

@@ -43,6 +43,7 @@ static const struct {
     { NUMBER("BOND_REDIS_TIMEOUT_MS", "--redis-timeout-ms", redis_timeout_ms), 5000, 100, 3600000 },
     { NUMBER("BOND_REDIS_CONNECTIONS", "--redis-connections", redis_connections), 2, 1, 2 },
     { NUMBER("BOND_SWEEP_SECONDS", "--sweep-seconds", sweep_seconds), 60, 1, 86400 },
+    { NUMBER("BOND_STATUS_SECONDS", "--status-seconds", status_seconds), 60, 0, 86400 },
     { NUMBER("BOND_POLL_MS", "--poll-ms", poll_ms), 100, 1, 60000 },
 };
 
