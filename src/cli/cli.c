@@ -178,9 +178,11 @@ static int say_bad_setting(const struct cli *c, const struct parse *p, char *wro
 static int run_configured(struct cli *c, const struct parse *p, int (*run)(struct cli *c))
 {
     char *wrong = config_load(&c->config, p->flag_count, p->flags);
-    if (wrong)
+    if (wrong && !c->command->hears_wrong_setting)
         return say_bad_setting(c, p, wrong);
+    c->wrong_setting = wrong;
     int status = run(c);
+    free(wrong);
     config_done(&c->config);
     return status;
 }

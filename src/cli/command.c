@@ -12,7 +12,7 @@ const struct cli_command cli_serve = {
 };
 
 const struct cli_command *const cli_commands[] = {
-    &cli_serve,  &cli_tail, &cli_publish, &cli_token, &cli_check_token,
+    &cli_serve,  &cli_tail, &cli_publish, &cli_token, &cli_check_token, &cli_status, &cli_doctor,
     &cli_health, &cli_help, &cli_version, NULL,
 };
 

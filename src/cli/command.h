@@ -16,6 +16,7 @@ struct cli_option {
 struct cli {
     const struct cli_command *command;
     struct config config;
+    char *wrong_setting; // of a command that hears of it: why `config` is empty; else NULL
     const char *values[CLI_OPTIONS_MAX]; // of its options, in their order; NULL: not given
     int argc;                            // what is no option
     char **argv;
@@ -31,11 +32,12 @@ struct cli_command {
     const char *exits;                // its exit statuses
     int least, most;                  // arguments
     bool needs_no_config;             // it works with settings that make no sense, too
+    bool hears_wrong_setting;         // the same, and it says so itself
     int (*run)(struct cli *c);        // NULL: main's `serve`
 };
 
 // All commands in the order in which people meet them, up to NULL (command.c).
 extern const struct cli_command *const cli_commands[];
 extern const struct cli_command cli_serve, cli_tail, cli_publish, cli_token, cli_check_token,
-    cli_health, cli_version, cli_help;
+    cli_status, cli_doctor, cli_health, cli_version, cli_help;
 const struct cli_command *cli_command(const char *name); // NULL: there is none
