@@ -176,8 +176,15 @@ clean: ## remove build/
 
 # ---------------------------------------------------------------- deliver
 
-install: $(BUILD)/bond-broker ## into PREFIX (/usr/local), below DESTDIR
+# The manual page is printed by the program, from the tables that it goes by itself.
+$(BUILD)/bond-broker.1: $(BUILD)/bond-broker
+	@$< help --man > $@
+
+install: $(BUILD)/bond-broker $(BUILD)/bond-broker.1 ## into PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(BUILD)/bond-broker $(DESTDIR)$(PREFIX)/bin/bond-broker
+	install -D -m 644 $(BUILD)/bond-broker.1 $(DESTDIR)$(PREFIX)/share/man/man1/bond-broker.1
+	install -D -m 644 infra/bond-broker.bash \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bond-broker
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/bond-broker/LICENSE
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' infra/bond-broker.service \

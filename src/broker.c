@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "tail/tail.h"
+#include "vitals.h"
 #include "worker/listener.h"
 #include "worker/worker.h"
 
@@ -25,6 +26,7 @@ struct broker {
     struct worker_world world;
     struct worker *workers;
     int worker_count;
+    int64_t started_ms; // monotonic
 };
 
 // ---- what the machine gives -----------------------------------------------------
@@ -152,6 +154,29 @@ static bool start(struct broker *b)
     return tail_start(b->tail, &why) || say_why("start_failed", why);
 }
 
+// ---- what it does -----------------------------------------------------------------
+
+static struct vitals take_vitals(const struct broker *b)
+{
+    const struct stats *t = tail_stats(b->tail);
+    struct vitals v = { .at_ms = clock_mono_ms(),
+                        .clients = atomic_load(&b->world.clients),
+                        .streams = stats_get(&t->streams),
+                        .ring_bytes = stats_get(&t->ring_bytes),
+                        .events_read = stats_get(&t->events_read),
+                        .skipped = stats_get(&t->events_skipped),
+                        .lag_ms = -1 };
+    v.is_redis_readable = pulse_readable(&b->pulse, v.at_ms);
+    for (int i = 0; i < b->worker_count; i++) {
+        const struct stats *s = &b->workers[i].stats;
+        v.refused += stats_get(&s->refused);
+        v.events_sent += stats_get(&s->events_sent);
+        v.bytes_sent += stats_get(&s->bytes_sent);
+        v.fell_behind += stats_get(&s->fell_behind);
+    }
+    return v;
+}
+
 // ---- stop -----------------------------------------------------------------------
 
 static void for_each_worker(struct broker *b, void (*what)(struct worker *))
@@ -170,22 +195,15 @@ static bool all_drained(struct broker *b)
 
 static void say_stopped(const struct broker *b)
 {
-    uint64_t accepted = 0, refused = 0, events = 0, bytes = 0, behind = 0;
-    for (int i = 0; i < b->worker_count; i++) {
-        const struct stats *s = &b->workers[i].stats;
-        accepted += stats_get(&s->accepted);
-        refused += stats_get(&s->refused);
-        events += stats_get(&s->events_sent);
-        bytes += stats_get(&s->bytes_sent);
-        behind += stats_get(&s->fell_behind);
-    }
-    const struct stats *t = tail_stats(b->tail);
-    say(SAY_INFO, "stopped", SAY_I("accepted", (int64_t)accepted),
-        SAY_I("refused", (int64_t)refused),
-        SAY_I("events_read", (int64_t)stats_get(&t->events_read)),
-        SAY_I("events_skipped", (int64_t)stats_get(&t->events_skipped)),
-        SAY_I("events_sent", (int64_t)events), SAY_I("bytes_sent", (int64_t)bytes),
-        SAY_I("fell_behind", (int64_t)behind));
+    const struct vitals v = take_vitals(b);
+    uint64_t accepted = 0;
+    for (int i = 0; i < b->worker_count; i++)
+        accepted += stats_get(&b->workers[i].stats.accepted);
+    say(SAY_INFO, "stopped", SAY_I("uptime_s", (v.at_ms - b->started_ms) / MS_PER_S),
+        SAY_I("accepted", (int64_t)accepted), SAY_I("refused", (int64_t)v.refused),
+        SAY_I("events_read", (int64_t)v.events_read), SAY_I("events_skipped", (int64_t)v.skipped),
+        SAY_I("events_sent", (int64_t)v.events_sent), SAY_I("bytes_sent", (int64_t)v.bytes_sent),
+        SAY_I("fell_behind", (int64_t)v.fell_behind));
 }
 
 // Workers first, for they post to the tail; then the tail, for it posts to them.
@@ -252,6 +270,22 @@ static int await_end(const sigset_t *signals, int64_t until_ms)
     return 0;
 }
 
+// Until it is asked to end; says what it does meanwhile. Returns the signal.
+static int serve(const struct broker *b, const sigset_t *signals)
+{
+    struct vitals before = take_vitals(b);
+    int64_t every_ms = b->config->status_seconds * MS_PER_S, next_ms = before.at_ms + every_ms;
+    for (;;) {
+        int number = await_end(signals, every_ms ? next_ms : INT64_MAX);
+        if (number)
+            return number;
+        const struct vitals now = take_vitals(b);
+        vitals_say(&before, &now);
+        before = now;
+        next_ms = now.at_ms + every_ms;
+    }
+}
+
 // ---- all of it ------------------------------------------------------------------
 
 // Load balancers see at /ready that nobody new is to be sent here, while whoever comes is
@@ -282,12 +316,12 @@ static int drain(struct broker *b, int asked, const sigset_t *signals)
 
 int broker_run(const struct config *config)
 {
-    struct broker b = { .config = config };
+    struct broker b = { .config = config, .started_ms = clock_mono_ms() };
     sigset_t signals = block_signals();
     door_init(&b.world.door);
     if (!start(&b))
         return give_up(&b);
-    int asked = await_end(&signals, INT64_MAX);
+    int asked = serve(&b, &signals);
     int again = announce_end(&b, asked, &signals);
     if (again == 0)
         again = drain(&b, asked, &signals);

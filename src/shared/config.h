@@ -39,6 +39,7 @@ struct config {
     int64_t sweep_seconds;     // each stream is read once in so long, whatever tracking says
     int64_t poll_ms;           // the same where tracking is refused
     char *log_level, *log_format;
+    int64_t status_seconds; // between `status` lines of the log; 0: none
     enum say_level say_level;
     enum say_format say_format;
     char *stream_prefix; // "stream:"
@@ -54,6 +55,17 @@ void config_done(struct config *c);
 // The environment's names that begin with BOND_ and are neither settings nor the API's.
 // near: the setting that may have been meant, or NULL. Their values are not shown.
 void config_each_unknown(void (*tell)(struct view name, const char *near));
+
+// Is that a setting's flag, such as --ring-seconds? Each takes a value.
+bool config_has_flag(struct view flag);
+// Each setting in the table's order: its environment name, its flag, its default, its
+// meaning. The texts are valid during the call.
+void config_each(void (*tell)(void *ctx, const char *env, const char *flag, const char *initial,
+                              const char *about),
+                 void *ctx);
+// How a broker with these flags and this environment logs, before anything is known to make
+// sense: for the sentence that says what does not.
+enum say_format config_log_format(int argc, char **argv);
 
 // One line a setting: environment name, meaning, default. For `help`.
 void config_describe(struct buffer *out);

@@ -12,6 +12,7 @@ struct stats {
     atomic_ullong fell_behind, skipped_behind, ping_timeouts;
     atomic_ullong events_read, events_skipped, redis_reads, redis_checks, hotline_reads, resets,
         trimmed;
+    atomic_ullong streams, ring_bytes; // as of the tail's last tick
 };
 
 static inline void stats_add(atomic_ullong *counter, uint64_t n)

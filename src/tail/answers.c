@@ -63,7 +63,7 @@ static void switch_checks_off(struct feed *f, struct view error)
     struct source *s = source_of(f);
     uint64_t not_said;
     if (say_limited(&s->checks_off, s->loop->now_ms, SAY_EVERY_MS, &not_said))
-        say(SAY_WARN, "checks_off", SAY_V("error", error), SAY_I("not_said", (int64_t)not_said),
+        say(SAY_WARN, "checks_off", SAY_V("error", error), SAY_NOT_SAID(not_said),
             SAY_S("hint",
                   "let the broker use MULTI, EXEC and XINFO, so that it finds lost events"));
     s->feeds.cannot_check = true;

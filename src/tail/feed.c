@@ -117,7 +117,7 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
     char text[EVENTID_MAX + 1];
     eventid_format(id, text);
     say(SAY_WARN, "event_skipped", SAY_V("stream", feed_id(f)), SAY_S("id", text),
-        SAY_S("reason", event_verdict_name(verdict)), SAY_I("not_said", (int64_t)missed));
+        SAY_S("reason", event_verdict_name(verdict)), SAY_NOT_SAID(missed));
 }
 
 // Did we have it before Redis lost its newest entries (a failover, an old snapshot)?
@@ -270,7 +270,7 @@ static void reset_feed(struct feed *f, const char *why)
     eventid_format(f->ring.last, was);
     if (say_limited(&f->all->reset, f->all->loop->now_ms, LOSS_SAY_MS, &not_said))
         say(SAY_INFO, "stream_reset", SAY_V("stream", feed_id(f)), SAY_S("after", was),
-            SAY_S("why", why), SAY_I("not_said", (int64_t)not_said));
+            SAY_S("why", why), SAY_NOT_SAID(not_said));
     stats_add(&f->all->stats->resets, 1);
 
     append_gap(f, GAP_RESET, (struct eventid){ 0 }, MISSED_UNKNOWN);
@@ -297,7 +297,7 @@ static void trimmed(struct feed *f, const struct stream_info *info, int64_t miss
     stats_add(&f->all->stats->trimmed, 1);
     if (say_limited(&f->all->trimmed, f->all->loop->now_ms, LOSS_SAY_MS, &not_said))
         say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
-            SAY_S("missed", how_many), SAY_I("not_said", (int64_t)not_said),
+            SAY_S("missed", how_many), SAY_NOT_SAID(not_said),
             SAY_S("hint", "Redis dropped them before they were read"));
     append_gap(f, GAP_TRIMMED, info->first, missed);
 }

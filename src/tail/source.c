@@ -26,6 +26,7 @@ void source_done(struct source *s)
     if (s->link)
         link_free(s->link);
     free(s->asks);
+    buffer_free(&s->name);
     rings_done(&s->feeds.rings);
     feeds_done(&s->feeds);
 }

@@ -50,6 +50,7 @@ struct source {
     struct loop *loop;
     struct following *following; // which finds a feed by its id
 
+    struct buffer name; // of the server, for the log: its URL without user and password
     struct link *link;
     struct feeds feeds;
     size_t server_id_len; // of the link's server; 0: not known
@@ -80,7 +81,8 @@ struct source {
     struct deadline_queue polls, retries, holds, rechecks;
     struct deadline poll, hold; // hold: armed while nothing is read
     struct say_limit read_failed, checks_off, unreadable, down;
-    char down_why[256]; // as it was last said; empty when the link has been up since
+    char down_why[256];    // as it was last said; empty when the link has been up since
+    int64_t down_since_ms; // monotonic; 0: it is up
 };
 
 // The owner has set the first part and feeds.config to feeds.stats; the link and the

@@ -9,6 +9,34 @@
 
 #define SAY_EVERY_MS 1000
 
+// The X-Forwarded-For of a request may stand in several lines: they are one list.
+static struct in6_addr address_of(const struct client *c, const struct http_request *req)
+{
+    int64_t hops = c->all->config->trust_proxy;
+    struct buffer list = { 0 };
+    struct http_list cursor = { 0 };
+    struct view element;
+    while (hops > 0 && http_header_next(req, "X-Forwarded-For", &cursor, &element)) {
+        if (list.len)
+            buffer_add_view(&list, VIEW(","));
+        buffer_add_view(&list, element);
+    }
+    struct in6_addr address = door_address(c->fd, buffer_view(&list), hops);
+    buffer_free(&list);
+    return address;
+}
+
+static void say_refused(const struct client *c, const struct http_request *req,
+                        const struct refusal *no, struct view stream, uint64_t not_said)
+{
+    char address[DOOR_ADDRESS_MAX];
+    struct in6_addr from = address_of(c, req);
+    door_show_address(&from, address);
+    say(no->status == 503 ? SAY_WARN : SAY_INFO, "refused", SAY_I("status", no->status),
+        SAY_S("code", no->code), SAY_S("address", address), SAY_V("stream", stream),
+        SAY_S("detail", no->detail), SAY_NOT_SAID(not_said));
+}
+
 // Every refusal of a request for a stream goes through here: a reply with its
 // code, a counter, a log line (rate-limited, for a bad client comes back).
 static void refuse(struct client *c, const struct http_request *req, const struct refusal *no,
@@ -26,9 +54,7 @@ static void refuse(struct client *c, const struct http_request *req, const struc
     buffer_free(&headers);
     stats_add(&all->stats->refused, 1);
     if (say_limited(&limit, all->loop->now_ms, SAY_EVERY_MS, &missed))
-        say(no->status == 503 ? SAY_WARN : SAY_INFO, "refused", SAY_I("status", no->status),
-            SAY_S("code", no->code), SAY_V("stream", stream), SAY_S("detail", no->detail),
-            SAY_I("not_said", (int64_t)missed));
+        say_refused(c, req, no, stream, missed);
 }
 
 static bool has_room(const struct clients *all, struct refusal *no)
@@ -43,23 +69,6 @@ static bool has_room(const struct clients *all, struct refusal *no)
     else
         return true;
     return false;
-}
-
-// The X-Forwarded-For of a request may stand in several lines: they are one list.
-static struct in6_addr address_of(const struct client *c, const struct http_request *req)
-{
-    int64_t hops = c->all->config->trust_proxy;
-    struct buffer list = { 0 };
-    struct http_list cursor = { 0 };
-    struct view element;
-    while (hops > 0 && http_header_next(req, "X-Forwarded-For", &cursor, &element)) {
-        if (list.len)
-            buffer_add_view(&list, VIEW(","));
-        buffer_add_view(&list, element);
-    }
-    struct in6_addr address = door_address(c->fd, buffer_view(&list), hops);
-    buffer_free(&list);
-    return address;
 }
 
 // An address that sends one bad token after another gets its refusals late, and at

@@ -587,7 +587,7 @@ static void keep_budget(struct clients *all)
             say(SAY_WARN, "outboxes_full", SAY_I("bytes", (int64_t)all->budget.bytes),
                 SAY_S("hint", "clients that read nothing are closed: raise BOND_OUTBOX_BYTES, "
                               "or limit them with BOND_MAX_CLIENTS_PER_IP"),
-                SAY_I("not_said", (int64_t)not_said));
+                SAY_NOT_SAID(not_said));
         client_die(CONTAINER_OF(worst, struct extra, holder)->of, "the budget is used up");
     }
 }
