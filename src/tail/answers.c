@@ -6,6 +6,7 @@
 #include "tail/asks.h"
 #include "tail/following.h"
 #include "tail/hot.h"
+#include "tail/telling.h"
 #include "tail/trouble.h"
 
 #define SAY_EVERY_MS 10000
@@ -187,6 +188,7 @@ static void answer_read(struct ask a, struct view reply)
 {
     struct source *s = source_of(a.feed);
     a.feed->asked = false;
+    telling_read_answered(a.feed);
     if (a.feed->dead)
         following_drop(a.feed);
     else if (a.kind == ASK_RANGE)
@@ -225,6 +227,7 @@ void answers_lost(struct source *s)
         if (a.kind != ASK_RANGE && a.kind != ASK_CHECK)
             continue;
         a.feed->asked = false;
+        telling_read_answered(a.feed);
         paging_ask_less(&a.feed->paging);
         if (a.feed->dead)
             following_drop(a.feed);
@@ -253,7 +256,7 @@ void answers_take_push(struct source *s, struct view push)
         struct feed *f = following_find(s->following, id);
         if (f && f->hot)
             hot_changed(f);
-        else if (f)
+        else if (f && !telling_read_will_show(f))
             feed_mark_dirty(f);
     }
 }

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 
 // ---- how the tests speak ----------------------------------------------------
-// What Redis has is a list of ids, "10 20 30": entries 10-0, 20-0, 30-0, each with its
+// What Redis has is a list of ids, "10 20 30-1": entries 10-0, 20-0, 30-1, each with its
 // id as data; "10a" is another event of the id 10-0. What came of it is told in the
 // same way, gaps between: "10 trimmed:2 40", "reset:? 5".
 
@@ -84,8 +84,9 @@ static struct buffer entries_of(const char *words)
     for (char *end; *words; words = *end == ' ' ? end + 1 : end) {
         char id[40], data[40];
         unsigned long long ms = strtoull(words, &end, 10);
+        unsigned long long seq = *end == '-' ? strtoull(end + 1, &end, 10) : 0;
         size_t letters = strspn(end, "abc");
-        snprintf(id, sizeof(id), "%llu-0", ms);
+        snprintf(id, sizeof(id), "%llu-%llu", ms, seq);
         snprintf(data, sizeof(data), "%.*s", (int)(end + letters - words), words);
         end += letters;
         buffer_printf(&list, "*2\r\n$%zu\r\n%s\r\n*2\r\n$4\r\ndata\r\n$%zu\r\n%s\r\n", strlen(id),
@@ -578,6 +579,62 @@ static void an_answer_may_be_outrun(void **state)
     assert_true(feed_is_outrun(feed, &read));
 }
 
+// ---- what bursts are known by -----------------------------------------------
+
+// So much is new, so far behind what was read before, and so long from its first to its last.
+static void assert_untold(size_t events, uint64_t apart_ms, uint64_t span_ms)
+{
+    assert_int_equal(feed->untold.events, events);
+    assert_int_equal(feed->untold.apart_ms, apart_ms);
+    assert_int_equal(feed->untold.span_ms, span_ms);
+    feed->untold.events = 0; // it is told
+}
+
+static void a_piece_is_as_far_from_the_last_as_their_ids(void **state)
+{
+    (void)state;
+    check("10", has(10, 10, 1, 1));
+    assert_untold(0, 0, 0); // what was there before us is no piece
+    beside("10 20 20-1 22", id_of(10));
+    feed->untold.events = 0;
+    beside("22 25 25-1 26 27", id_of(22));
+    assert_untold(4, 3, 2);
+    beside("27 27-1", id_of(27));
+    assert_untold(1, 0, 0);
+}
+
+static void a_piece_is_as_far_from_the_last_as_their_reads(void **state)
+{
+    (void)state;
+    check("10", has(10, 10, 1, 1));
+    beside("10 10-1", id_of(10));
+    feed->untold.events = 0;
+    loop.now_ms += 6;
+    beside("10-1 10-2 10-3", (struct eventid){ 10, 1 });
+    assert_untold(2, 6, 0);
+}
+
+static void two_reads_of_one_turn_are_one_piece(void **state)
+{
+    (void)state;
+    check("10", has(10, 10, 1, 1));
+    loop.now_ms += 4;
+    beside("10 11", id_of(10));
+    beside("11 12 14", id_of(11));
+    assert_untold(3, loop.now_ms, 3);
+}
+
+static void the_rest_of_a_burst_is_no_change_of_its_own(void **state)
+{
+    (void)state;
+    check("10", has(10, 10, 1, 1));
+    beside("10 20", id_of(10));
+    assert_int_equal(feeds.fresh_reads, 1);
+    feed->second_read = SECOND_READ_ANSWERED;
+    range("20 20-1 20-2");
+    assert_int_equal(feeds.fresh_reads, 1);
+}
+
 // ---- what no server says ----------------------------------------------------
 
 static void an_entry_that_makes_no_sense_is_said(void **state)
@@ -631,6 +688,10 @@ int main(void)
         TEST(beside_takes_what_is_plain),
         TEST(beside_leaves_the_rest),
         TEST(an_answer_may_be_outrun),
+        TEST(a_piece_is_as_far_from_the_last_as_their_ids),
+        TEST(a_piece_is_as_far_from_the_last_as_their_reads),
+        TEST(two_reads_of_one_turn_are_one_piece),
+        TEST(the_rest_of_a_burst_is_no_change_of_its_own),
         TEST(an_entry_that_makes_no_sense_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
