@@ -8,8 +8,8 @@ static bool waits_for(const struct model_conn *c, const struct key *k)
     return false;
 }
 
-void block(struct model_conn *c, const struct view *names, const struct eventid *after,
-           size_t count, size_t read_max, int64_t until_ms)
+void block_on(struct model_conn *c, const struct view *names, const struct eventid *after,
+              size_t count, size_t read_max, int64_t until_ms)
 {
     CHECK(c->waits == NULL && count > 0);
     c->waits = must_alloc(count * sizeof(*c->waits));
@@ -62,7 +62,7 @@ void block_signal(struct model *m, struct key *k)
 static void serve(struct wait *w)
 {
     struct model_conn *c = w->conn;
-    const struct stream *s = w->key->stream;
+    const struct xstream *s = w->key->stream;
     if (eventid_cmp(s->last_id, w->after) <= 0)
         return;
     if (c->resp == 2)
@@ -70,8 +70,8 @@ static void serve(struct wait *w)
     else
         buffer_add_view(&c->output, VIEW("%1\r\n"));
     reply_bulk(&c->output, w->key->name.text);
-    stream_write_range(s, eventid_behind(w->after), (struct eventid){ UINT64_MAX, UINT64_MAX },
-                       c->read_max, false, &c->output);
+    xstream_write_range(s, eventid_behind(w->after), (struct eventid){ UINT64_MAX, UINT64_MAX },
+                        c->read_max, false, &c->output);
     unblock(c);
 }
 

@@ -5,7 +5,7 @@
 //   commands.c    which commands there are, who may run them, transactions
 //   on_streams.c  on_keys.c  on_server.c   what each command does
 //   keys.c        the keys, snapshots of them
-//   stream.c      what a stream is
+//   xstream.c     what a stream is
 //   blocking.c    XREAD BLOCK
 //   tracking.c    CLIENT TRACKING
 //   acl.c         users
@@ -15,7 +15,7 @@
 #include "model.h"
 #include "names.h"
 #include "reply.h"
-#include "stream.h"
+#include "xstream.h"
 
 #define US_PER_MS 1000
 #define DB_COUNT 16
@@ -33,7 +33,7 @@ enum key_type { KEY_NONE, KEY_STRING, KEY_STREAM };
 struct key {
     struct name name; // its space is the database
     enum key_type type;
-    struct stream *stream;
+    struct xstream *stream;
     struct buffer string;
     struct list waits;    // struct wait, who came first is first
     struct list in_ready; // something was added, and who waits has not been asked yet
@@ -82,7 +82,7 @@ struct model {
     char version[24];
     int major;
     char run_id[RUN_ID_LEN + 1];
-    struct stream_limits limits;
+    struct xstream_limits limits;
     int64_t now_us, began_us;
     uint64_t conn_count; // that ever were: the next one's id
 
@@ -126,8 +126,8 @@ struct key *key_find(struct model *m, unsigned db, struct view name); // NULL: i
 struct key *key_of(struct model *m, unsigned db, struct view name);
 void key_settle(struct model *m, struct key *k);
 void key_set_string(struct model *m, struct key *k, struct view value);
-void key_set_stream(struct model *m, struct key *k, struct stream *s); // NULL: a new one
-void key_drop_value(struct model *m, struct key *k);                   // and settle it
+void key_set_stream(struct model *m, struct key *k, struct xstream *s); // NULL: a new one
+void key_drop_value(struct model *m, struct key *k);                    // and settle it
 void key_move(struct model *m, struct key *from, struct key *to);
 void keys_flush(struct model *m, int db); // -1: all databases
 // The keys with a value of one database, in the order of their hashes. The array is the caller's.
@@ -149,8 +149,8 @@ void tracking_free(struct model *m);
 // ---- blocking.c -----------------------------------------------------------------
 
 // c waits for entries behind after[i] in names[i]. until_ms as in struct model_conn.
-void block(struct model_conn *c, const struct view *names, const struct eventid *after,
-           size_t count, size_t read_max, int64_t until_ms);
+void block_on(struct model_conn *c, const struct view *names, const struct eventid *after,
+              size_t count, size_t read_max, int64_t until_ms);
 void block_signal(struct model *m, struct key *k); // a stream got an entry, or was put there
 void block_serve(struct model *m);                 // behind a command: who waits for what was added
 void block_forget(struct model_conn *c);           // it is gone

@@ -45,7 +45,7 @@ void key_settle(struct model *m, struct key *k)
 static void free_value(struct key *k)
 {
     if (k->type == KEY_STREAM)
-        stream_free(k->stream);
+        xstream_free(k->stream);
     buffer_free(&k->string);
     k->stream = NULL;
     k->type = KEY_NONE;
@@ -64,10 +64,10 @@ void key_set_string(struct model *m, struct key *k, struct view value)
     buffer_add_view(&k->string, value);
 }
 
-void key_set_stream(struct model *m, struct key *k, struct stream *s)
+void key_set_stream(struct model *m, struct key *k, struct xstream *s)
 {
     set_type(m, k, KEY_STREAM);
-    k->stream = s ? s : stream_new();
+    k->stream = s ? s : xstream_new();
 }
 
 void key_drop_value(struct model *m, struct key *k)
@@ -135,7 +135,7 @@ static void copy_value(struct key *to, const struct key *from)
 {
     to->type = from->type;
     if (from->type == KEY_STREAM)
-        to->stream = stream_copy(from->stream);
+        to->stream = xstream_copy(from->stream);
     buffer_add_view(&to->string, buffer_view(&from->string));
 }
 

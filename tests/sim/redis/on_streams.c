@@ -77,7 +77,7 @@ static bool parse_end(struct view arg, uint64_t missing_seq, struct eventid *id,
 // ---- the stream that is meant ---------------------------------------------------
 
 // False: there is another type, and the error has been said. *s: NULL if there is none.
-static bool get_stream(struct model_conn *c, struct view name, struct stream **s)
+static bool get_stream(struct model_conn *c, struct view name, struct xstream **s)
 {
     const struct key *k = key_find(c->model, c->db, name);
     *s = k ? k->stream : NULL;
@@ -95,7 +95,7 @@ static void fail(struct model_conn *c, const char *error)
 // ---- XADD, XTRIM ----------------------------------------------------------------
 
 struct adding {
-    struct stream_trimming trimming;
+    struct xstream_trimming trimming;
     bool no_new_stream;
     bool has_limit;
     bool has_id, has_seq;
@@ -105,7 +105,7 @@ struct adding {
 
 // MAXLEN|MINID [=|~] threshold; *i goes to its last word.
 static const char *parse_threshold(size_t argc, const struct view *argv, size_t *i,
-                                   struct stream_trimming *t)
+                                   struct xstream_trimming *t)
 {
     bool by_len = view_eq_nocase(argv[*i], VIEW("MAXLEN"));
     int64_t n = 0;
@@ -184,14 +184,14 @@ static const char *parse_adding(const struct model *m, size_t argc, const struct
     return error ? error : check_limit(m, a, is_xadd);
 }
 
-static struct eventid next_id(const struct stream *s, int64_t now_us)
+static struct eventid next_id(const struct xstream *s, int64_t now_us)
 {
     struct eventid now = { .ms = (uint64_t)(now_us / US_PER_MS) };
     return now.ms > s->last_id.ms ? now : eventid_behind(s->last_id);
 }
 
 // False: it would not be above the last one.
-static bool choose_id(const struct stream *s, int64_t now_us, const struct adding *a,
+static bool choose_id(const struct xstream *s, int64_t now_us, const struct adding *a,
                       struct eventid *id)
 {
     *id = a->has_id ? a->id : next_id(s, now_us);
@@ -221,18 +221,18 @@ static void add(struct model_conn *c, const struct adding *a, struct view name,
         fail(c, "ERR The ID specified in XADD is equal or smaller than the target stream top item");
         return;
     }
-    stream_add(k->stream, id, fields, count, &m->limits);
+    xstream_add(k->stream, id, fields, count, &m->limits);
     reply_id(&c->output, id);
     tracking_invalidate(m, name);
     if (a->trimming.by != TRIM_NOT)
-        stream_trim(k->stream, &a->trimming);
+        xstream_trim(k->stream, &a->trimming);
     block_signal(m, k);
 }
 
 void on_xadd(struct model_conn *c, size_t argc, const struct view *argv)
 {
     struct adding a;
-    struct stream *s;
+    struct xstream *s;
     const char *error = parse_adding(c->model, argc, argv, true, &a);
     size_t fields_at = a.id_at + 1;
     if (error == NULL && (argc < fields_at + 2 || (argc - fields_at) % 2 != 0))
@@ -254,7 +254,7 @@ void on_xadd(struct model_conn *c, size_t argc, const struct view *argv)
 void on_xtrim(struct model_conn *c, size_t argc, const struct view *argv)
 {
     struct adding a;
-    struct stream *s;
+    struct xstream *s;
     const char *error = parse_adding(c->model, argc, argv, false, &a);
     if (error) {
         fail(c, error);
@@ -262,7 +262,7 @@ void on_xtrim(struct model_conn *c, size_t argc, const struct view *argv)
     }
     if (!get_stream(c, argv[1], &s))
         return;
-    size_t gone = s ? stream_trim(s, &a.trimming) : 0;
+    size_t gone = s ? xstream_trim(s, &a.trimming) : 0;
     if (gone > 0)
         tracking_invalidate(c->model, argv[1]);
     reply_integer(&c->output, (int64_t)gone);
@@ -272,7 +272,7 @@ void on_xtrim(struct model_conn *c, size_t argc, const struct view *argv)
 
 void on_xdel(struct model_conn *c, size_t argc, const struct view *argv)
 {
-    struct stream *s;
+    struct xstream *s;
     struct eventid id;
     int64_t count = 0;
     if (!get_stream(c, argv[1], &s))
@@ -283,7 +283,7 @@ void on_xdel(struct model_conn *c, size_t argc, const struct view *argv)
             return;
         }
     for (size_t i = 2; s && i < argc; i++)
-        count += parse_strict(argv[i], &id) && stream_delete(s, id);
+        count += parse_strict(argv[i], &id) && xstream_delete(s, id);
     if (count > 0)
         tracking_invalidate(c->model, argv[1]);
     reply_integer(&c->output, count);
@@ -319,11 +319,11 @@ static const char *parse_setting(size_t argc, const struct view *argv, struct se
     return NULL;
 }
 
-static const char *check_setting(const struct stream *s, const struct setting *set)
+static const char *check_setting(const struct xstream *s, const struct setting *set)
 {
     if (eventid_cmp(set->id, s->max_deleted) < 0)
         return "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
-    if (s->len > 0 && eventid_cmp(set->id, stream_top(s)) < 0)
+    if (s->len > 0 && eventid_cmp(set->id, xstream_top(s)) < 0)
         return "ERR The ID specified in XSETID is smaller than the target stream top item";
     if (s->len > 0 && set->added != -1 && s->len > (uint64_t)set->added)
         return "ERR The entries_added specified in XSETID is smaller than the target stream length";
@@ -333,7 +333,7 @@ static const char *check_setting(const struct stream *s, const struct setting *s
 void on_xsetid(struct model_conn *c, size_t argc, const struct view *argv)
 {
     struct setting set;
-    struct stream *s;
+    struct xstream *s;
     const char *error = parse_setting(argc, argv, &set);
     if (error == NULL && !get_stream(c, argv[1], &s))
         return;
@@ -354,7 +354,7 @@ void on_xsetid(struct model_conn *c, size_t argc, const struct view *argv)
 void on_xlen(struct model_conn *c, size_t argc, const struct view *argv)
 {
     (void)argc;
-    struct stream *s;
+    struct xstream *s;
     if (get_stream(c, argv[1], &s))
         reply_integer(&c->output, s ? (int64_t)s->len : 0);
 }
@@ -398,7 +398,7 @@ static void range(struct model_conn *c, size_t argc, const struct view *argv, bo
 {
     struct eventid from, to;
     int64_t count;
-    struct stream *s;
+    struct xstream *s;
     const char *error = parse_range(argc, argv, backwards, &from, &to, &count);
     if (error) {
         fail(c, error);
@@ -411,7 +411,7 @@ static void range(struct model_conn *c, size_t argc, const struct view *argv, bo
     else if (count == 0)
         reply_null_array(&c->output, c->resp);
     else
-        stream_write_range(s, from, to, count < 0 ? 0 : (size_t)count, backwards, &c->output);
+        xstream_write_range(s, from, to, count < 0 ? 0 : (size_t)count, backwards, &c->output);
 }
 
 void on_xrange(struct model_conn *c, size_t argc, const struct view *argv)
@@ -482,7 +482,7 @@ static const char *parse_reading(const struct model *m, size_t argc, const struc
 static bool resolve_ids(struct model_conn *c, const struct reading *r, struct eventid *after)
 {
     for (size_t i = 0; i < r->streams; i++) {
-        struct stream *s;
+        struct xstream *s;
         if (!get_stream(c, r->names[i], &s))
             return false;
         if (view_eq(r->ids[i], VIEW("$"))) {
@@ -500,17 +500,17 @@ static bool resolve_ids(struct model_conn *c, const struct reading *r, struct ev
 }
 
 static bool has_news(struct model_conn *c, struct view name, struct eventid after,
-                     struct stream **s)
+                     struct xstream **s)
 {
     const struct key *k = key_find(c->model, c->db, name);
     *s = k ? k->stream : NULL;
-    return *s && (*s)->len > 0 && eventid_cmp(stream_top(*s), after) > 0;
+    return *s && (*s)->len > 0 && eventid_cmp(xstream_top(*s), after) > 0;
 }
 
 // False: there is nothing to read.
 static bool read_now(struct model_conn *c, const struct reading *r, const struct eventid *after)
 {
-    struct stream *s;
+    struct xstream *s;
     size_t count = 0;
     for (size_t i = 0; i < r->streams; i++)
         count += has_news(c, r->names[i], after[i], &s);
@@ -523,7 +523,7 @@ static bool read_now(struct model_conn *c, const struct reading *r, const struct
         if (c->resp == 2)
             reply_header(&c->output, '*', 2);
         reply_bulk(&c->output, r->names[i]);
-        stream_write_range(s, eventid_behind(after[i]), id_max, r->count, false, &c->output);
+        xstream_write_range(s, eventid_behind(after[i]), id_max, r->count, false, &c->output);
     }
     return true;
 }
@@ -541,7 +541,8 @@ void on_xread(struct model_conn *c, size_t argc, const struct view *argv)
         after = must_alloc(r.streams * sizeof(*after));
     if (resolve_ids(c, &r, after) && !read_now(c, &r, after)) {
         if (r.blocks && !c->in_exec)
-            block(c, r.names, after, r.streams, r.count ? r.count : BLOCKED_READ_MAX, r.until_ms);
+            block_on(c, r.names, after, r.streams, r.count ? r.count : BLOCKED_READ_MAX,
+                     r.until_ms);
         else
             reply_null_array(&c->output, c->resp);
     }
@@ -563,21 +564,21 @@ static void tell_id(struct buffer *out, const char *name, struct eventid id)
     reply_id(out, id);
 }
 
-static void tell_edge(struct model_conn *c, const char *name, const struct stream *s, bool last)
+static void tell_edge(struct model_conn *c, const char *name, const struct xstream *s, bool last)
 {
     reply_text(&c->output, name);
-    if (!stream_write_edge(s, last, &c->output))
+    if (!xstream_write_edge(s, last, &c->output))
         reply_null(&c->output, c->resp);
 }
 
-static void tell_stream(struct model_conn *c, const struct stream *s)
+static void tell_stream(struct model_conn *c, const struct xstream *s)
 {
     struct buffer *out = &c->output;
     bool counts = c->model->major >= 7;
     reply_map(out, c->resp, counts ? 10 : 7);
     tell_number(out, "length", s->len);
     tell_number(out, "radix-tree-keys", s->node_count);
-    tell_number(out, "radix-tree-nodes", stream_radix_nodes(s));
+    tell_number(out, "radix-tree-nodes", xstream_radix_nodes(s));
     tell_id(out, "last-generated-id", s->last_id);
     if (counts) {
         tell_id(out, "max-deleted-entry-id", s->max_deleted);
@@ -590,7 +591,7 @@ static void tell_stream(struct model_conn *c, const struct stream *s)
 }
 
 // False: no stream, and the error has been said.
-static bool get_existing(struct model_conn *c, struct view name, struct stream **s)
+static bool get_existing(struct model_conn *c, struct view name, struct xstream **s)
 {
     if (!get_stream(c, name, s))
         return false;
@@ -601,7 +602,7 @@ static bool get_existing(struct model_conn *c, struct view name, struct stream *
 
 void on_xinfo_stream(struct model_conn *c, size_t argc, const struct view *argv)
 {
-    struct stream *s;
+    struct xstream *s;
     if (!get_existing(c, argv[2], &s))
         return;
     if (argc > 3)
@@ -613,7 +614,7 @@ void on_xinfo_stream(struct model_conn *c, size_t argc, const struct view *argv)
 void on_xinfo_groups(struct model_conn *c, size_t argc, const struct view *argv)
 {
     (void)argc;
-    struct stream *s;
+    struct xstream *s;
     if (get_existing(c, argv[2], &s))
         reply_header(&c->output, '*', 0);
 }

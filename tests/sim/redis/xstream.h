@@ -14,14 +14,14 @@
 #include "base/base.h"
 #include "wire/eventid.h"
 
-struct stream_limits {
+struct xstream_limits {
     size_t entries_max, bytes_max; // of a node; 0: no limit
 };
 
-struct stream_node;
+struct xstream_node;
 
-struct stream {
-    struct stream_node **nodes; // those from `first` on, `node_count` of them
+struct xstream {
+    struct xstream_node **nodes; // those from `first` on, `node_count` of them
     size_t first, node_count, cap;
     size_t len;                 // entries that are not deleted
     struct eventid first_id;    // none when len is 0
@@ -30,33 +30,33 @@ struct stream {
     uint64_t added;             // entries-added
 };
 
-struct stream *stream_new(void);
-void stream_free(struct stream *s);
-struct stream *stream_copy(const struct stream *s);
+struct xstream *xstream_new(void);
+void xstream_free(struct xstream *s);
+struct xstream *xstream_copy(const struct xstream *s);
 
 // `id` must be above last_id. fields: names and values, in turn.
-void stream_add(struct stream *s, struct eventid id, const struct view *fields, size_t count,
-                const struct stream_limits *limits);
+void xstream_add(struct xstream *s, struct eventid id, const struct view *fields, size_t count,
+                 const struct xstream_limits *limits);
 
-bool stream_delete(struct stream *s, struct eventid id); // false: it is not there
+bool xstream_delete(struct xstream *s, struct eventid id); // false: it is not there
 
-enum stream_trim { TRIM_NOT, TRIM_MAXLEN, TRIM_MINID };
-struct stream_trimming {
-    enum stream_trim by;
+enum trim_kind { TRIM_NOT, TRIM_MAXLEN, TRIM_MINID };
+struct xstream_trimming {
+    enum trim_kind by;
     size_t maxlen;
     struct eventid minid;
     bool whole_nodes;  // "~"
     size_t delete_max; // LIMIT; 0: none
 };
-size_t stream_trim(struct stream *s, const struct stream_trimming *how); // how many went
+size_t xstream_trim(struct xstream *s, const struct xstream_trimming *how); // how many went
 
-struct eventid stream_top(const struct stream *s); // the last that is there; none: empty
+struct eventid xstream_top(const struct xstream *s); // the last that is there; none: empty
 
 // Appends an array of the entries from `from` to `to`, both included, `most` at most (0: all),
 // the last ones first if `backwards`. Returns how many.
-size_t stream_write_range(const struct stream *s, struct eventid from, struct eventid to,
-                          size_t most, bool backwards, struct buffer *out);
+size_t xstream_write_range(const struct xstream *s, struct eventid from, struct eventid to,
+                           size_t most, bool backwards, struct buffer *out);
 // The first or last entry alone, no array around it. False: empty, nothing written.
-bool stream_write_edge(const struct stream *s, bool last, struct buffer *out);
+bool xstream_write_edge(const struct xstream *s, bool last, struct buffer *out);
 
-size_t stream_radix_nodes(const struct stream *s); // as XINFO counts them
+size_t xstream_radix_nodes(const struct xstream *s); // as XINFO counts them

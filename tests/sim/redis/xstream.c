@@ -1,4 +1,4 @@
-#include "stream.h"
+#include "xstream.h"
 
 #include "reply.h"
 
@@ -8,7 +8,7 @@ struct entry {
     bool is_deleted;
 };
 
-struct stream_node {
+struct xstream_node {
     size_t live, count, cap; // entries: those that are not deleted, all, room
     struct entry *entries;
     struct buffer text;
@@ -107,62 +107,62 @@ static uint64_t hash_names(const struct view *fields, size_t count)
 
 // ---- nodes ----------------------------------------------------------------------
 
-static struct stream_node *node_at(const struct stream *s, size_t i)
+static struct xstream_node *node_at(const struct xstream *s, size_t i)
 {
     return s->nodes[s->first + i];
 }
 
-static void node_free(struct stream_node *n)
+static void node_free(struct xstream_node *n)
 {
     free(n->entries);
     buffer_free(&n->text);
     free(n);
 }
 
-static void make_room_for_node(struct stream *s)
+static void make_room_for_node(struct xstream *s)
 {
     if (s->first + s->node_count < s->cap)
         return;
     if (s->first > s->cap / 2) {
-        memmove(s->nodes, s->nodes + s->first, s->node_count * sizeof(struct stream_node *));
+        memmove(s->nodes, s->nodes + s->first, s->node_count * sizeof(struct xstream_node *));
         s->first = 0;
         return;
     }
     s->cap = s->cap ? s->cap * 2 : 4;
-    s->nodes = realloc(s->nodes, s->cap * sizeof(struct stream_node *));
+    s->nodes = realloc(s->nodes, s->cap * sizeof(struct xstream_node *));
     CHECK(s->nodes != NULL);
 }
 
-static struct stream_node *add_node(struct stream *s, const struct view *fields, size_t count)
+static struct xstream_node *add_node(struct xstream *s, const struct view *fields, size_t count)
 {
-    struct stream_node *n = must_alloc(sizeof(*n));
-    *n = (struct stream_node){ .pack_bytes = head_size(fields, count),
-                               .field_count = count,
-                               .fields_hash = hash_names(fields, count) };
+    struct xstream_node *n = must_alloc(sizeof(*n));
+    *n = (struct xstream_node){ .pack_bytes = head_size(fields, count),
+                                .field_count = count,
+                                .fields_hash = hash_names(fields, count) };
     make_room_for_node(s);
     s->nodes[s->first + s->node_count++] = n;
     return n;
 }
 
-static void remove_node(struct stream *s, size_t i)
+static void remove_node(struct xstream *s, size_t i)
 {
     node_free(node_at(s, i));
     if (i == 0)
         s->first++;
     else
         memmove(&s->nodes[s->first + i], &s->nodes[s->first + i + 1],
-                (s->node_count - i - 1) * sizeof(struct stream_node *));
+                (s->node_count - i - 1) * sizeof(struct xstream_node *));
     s->node_count--;
 }
 
-struct stream *stream_new(void)
+struct xstream *xstream_new(void)
 {
-    struct stream *s = must_alloc(sizeof(*s));
-    *s = (struct stream){ 0 };
+    struct xstream *s = must_alloc(sizeof(*s));
+    *s = (struct xstream){ 0 };
     return s;
 }
 
-void stream_free(struct stream *s)
+void xstream_free(struct xstream *s)
 {
     for (size_t i = 0; i < s->node_count; i++)
         node_free(node_at(s, i));
@@ -170,9 +170,9 @@ void stream_free(struct stream *s)
     free(s);
 }
 
-static struct stream_node *node_copy(const struct stream_node *n)
+static struct xstream_node *node_copy(const struct xstream_node *n)
 {
-    struct stream_node *copy = must_alloc(sizeof(*copy));
+    struct xstream_node *copy = must_alloc(sizeof(*copy));
     *copy = *n;
     copy->cap = n->count;
     copy->entries = must_alloc(n->count * sizeof(struct entry));
@@ -182,13 +182,13 @@ static struct stream_node *node_copy(const struct stream_node *n)
     return copy;
 }
 
-struct stream *stream_copy(const struct stream *s)
+struct xstream *xstream_copy(const struct xstream *s)
 {
-    struct stream *copy = must_alloc(sizeof(*copy));
+    struct xstream *copy = must_alloc(sizeof(*copy));
     *copy = *s;
     copy->first = 0;
     copy->cap = s->node_count + 1;
-    copy->nodes = must_alloc(copy->cap * sizeof(struct stream_node *));
+    copy->nodes = must_alloc(copy->cap * sizeof(struct xstream_node *));
     for (size_t i = 0; i < s->node_count; i++)
         copy->nodes[i] = node_copy(node_at(s, i));
     return copy;
@@ -205,7 +205,7 @@ static size_t text_len(const struct view *fields, size_t count)
 }
 
 // Redis compares before it knows how the entry will be encoded: with its texts' bare length.
-static bool has_room(const struct stream_node *n, size_t len, const struct stream_limits *limits)
+static bool has_room(const struct xstream_node *n, size_t len, const struct xstream_limits *limits)
 {
     return (limits->bytes_max == 0 || n->pack_bytes + len < limits->bytes_max) &&
            (limits->entries_max == 0 || n->count < limits->entries_max);
@@ -221,7 +221,7 @@ static void write_entry(struct buffer *out, struct eventid id, const struct view
         reply_bulk(out, fields[i]);
 }
 
-static void append(struct stream_node *n, struct eventid id, const struct view *fields,
+static void append(struct xstream_node *n, struct eventid id, const struct view *fields,
                    size_t count)
 {
     if (n->count == n->cap) {
@@ -237,11 +237,11 @@ static void append(struct stream_node *n, struct eventid id, const struct view *
     write_entry(&n->text, id, fields, count);
 }
 
-void stream_add(struct stream *s, struct eventid id, const struct view *fields, size_t count,
-                const struct stream_limits *limits)
+void xstream_add(struct xstream *s, struct eventid id, const struct view *fields, size_t count,
+                 const struct xstream_limits *limits)
 {
     CHECK(eventid_cmp(id, s->last_id) > 0);
-    struct stream_node *n = s->node_count ? node_at(s, s->node_count - 1) : NULL;
+    struct xstream_node *n = s->node_count ? node_at(s, s->node_count - 1) : NULL;
     if (n == NULL || !has_room(n, text_len(fields, count), limits))
         n = add_node(s, fields, count);
     append(n, id, fields, count);
@@ -253,23 +253,23 @@ void stream_add(struct stream *s, struct eventid id, const struct view *fields, 
 
 // ---- finding --------------------------------------------------------------------
 
-static bool is_end(const struct stream *s, struct place p)
+static bool is_end(const struct xstream *s, struct place p)
 {
     return p.node >= s->node_count;
 }
 
-static struct entry *entry_of(const struct stream *s, struct place p)
+static struct entry *entry_of(const struct xstream *s, struct place p)
 {
     return &node_at(s, p.node)->entries[p.entry];
 }
 
 // The first entry, deleted or not, whose id is not below `id`.
-static struct place place_of(const struct stream *s, struct eventid id)
+static struct place place_of(const struct xstream *s, struct eventid id)
 {
     size_t low = 0, high = s->node_count; // nodes whose last id is below `id` come first
     while (low < high) {
         size_t middle = (low + high) / 2;
-        const struct stream_node *n = node_at(s, middle);
+        const struct xstream_node *n = node_at(s, middle);
         if (eventid_cmp(n->entries[n->count - 1].id, id) < 0)
             low = middle + 1;
         else
@@ -278,7 +278,7 @@ static struct place place_of(const struct stream *s, struct eventid id)
     struct place p = { .node = low };
     if (is_end(s, p))
         return p;
-    const struct stream_node *n = node_at(s, p.node);
+    const struct xstream_node *n = node_at(s, p.node);
     for (low = 0, high = n->count; low < high;) {
         size_t middle = (low + high) / 2;
         if (eventid_cmp(n->entries[middle].id, id) < 0)
@@ -290,7 +290,7 @@ static struct place place_of(const struct stream *s, struct eventid id)
     return p;
 }
 
-static struct place step(const struct stream *s, struct place p)
+static struct place step(const struct xstream *s, struct place p)
 {
     if (++p.entry == node_at(s, p.node)->count)
         p = (struct place){ p.node + 1, 0 };
@@ -298,7 +298,7 @@ static struct place step(const struct stream *s, struct place p)
 }
 
 // False: there is none before it.
-static bool step_back(const struct stream *s, struct place *p)
+static bool step_back(const struct xstream *s, struct place *p)
 {
     if (p->entry == 0) {
         if (p->node == 0)
@@ -309,7 +309,7 @@ static bool step_back(const struct stream *s, struct place *p)
     return true;
 }
 
-static struct place skip_deleted(const struct stream *s, struct place p)
+static struct place skip_deleted(const struct xstream *s, struct place p)
 {
     while (!is_end(s, p) && entry_of(s, p)->is_deleted)
         p = step(s, p);
@@ -317,7 +317,7 @@ static struct place skip_deleted(const struct stream *s, struct place p)
 }
 
 // The last entry that is there and not above `id`; false: none.
-static bool last_up_to(const struct stream *s, struct eventid id, struct place *p)
+static bool last_up_to(const struct xstream *s, struct eventid id, struct place *p)
 {
     *p = place_of(s, id);
     if (!is_end(s, *p) && eventid_cmp(entry_of(s, *p)->id, id) == 0 && !entry_of(s, *p)->is_deleted)
@@ -330,13 +330,13 @@ static bool last_up_to(const struct stream *s, struct eventid id, struct place *
 
 static const struct eventid id_max = { UINT64_MAX, UINT64_MAX };
 
-struct eventid stream_top(const struct stream *s)
+struct eventid xstream_top(const struct xstream *s)
 {
     struct place p;
     return last_up_to(s, id_max, &p) ? entry_of(s, p)->id : (struct eventid){ 0 };
 }
 
-static void find_first_id(struct stream *s)
+static void find_first_id(struct xstream *s)
 {
     struct place p = skip_deleted(s, (struct place){ 0 });
     s->first_id = is_end(s, p) ? (struct eventid){ 0 } : entry_of(s, p)->id;
@@ -344,12 +344,12 @@ static void find_first_id(struct stream *s)
 
 // ---- deleting -------------------------------------------------------------------
 
-bool stream_delete(struct stream *s, struct eventid id)
+bool xstream_delete(struct xstream *s, struct eventid id)
 {
     struct place p = place_of(s, id);
     if (is_end(s, p) || entry_of(s, p)->is_deleted || eventid_cmp(entry_of(s, p)->id, id) != 0)
         return false;
-    struct stream_node *n = node_at(s, p.node);
+    struct xstream_node *n = node_at(s, p.node);
     entry_of(s, p)->is_deleted = true;
     s->len--;
     if (--n->live == 0)
@@ -361,8 +361,8 @@ bool stream_delete(struct stream *s, struct eventid id)
     return true;
 }
 
-static bool goes_whole(const struct stream *s, const struct stream_node *n,
-                       const struct stream_trimming *how)
+static bool goes_whole(const struct xstream *s, const struct xstream_node *n,
+                       const struct xstream_trimming *how)
 {
     if (how->by == TRIM_MAXLEN)
         return s->len - n->live >= how->maxlen;
@@ -371,8 +371,8 @@ static bool goes_whole(const struct stream *s, const struct stream_node *n,
 
 // Of the first node that does not go as a whole. It stays even if nothing of it is left,
 // which happens by MINID, behind whose last entry deleted ones remain.
-static size_t trim_within(struct stream *s, struct stream_node *n,
-                          const struct stream_trimming *how)
+static size_t trim_within(struct xstream *s, struct xstream_node *n,
+                          const struct xstream_trimming *how)
 {
     size_t gone = 0;
     for (size_t i = 0; i < n->count; i++) {
@@ -389,11 +389,11 @@ static size_t trim_within(struct stream *s, struct stream_node *n,
     return gone;
 }
 
-size_t stream_trim(struct stream *s, const struct stream_trimming *how)
+size_t xstream_trim(struct xstream *s, const struct xstream_trimming *how)
 {
     size_t gone = 0;
     while (s->node_count > 0) {
-        struct stream_node *n = node_at(s, 0);
+        struct xstream_node *n = node_at(s, 0);
         if (how->by == TRIM_MAXLEN && s->len <= how->maxlen)
             break;
         if (how->delete_max && gone + n->live > how->delete_max)
@@ -415,15 +415,16 @@ size_t stream_trim(struct stream *s, const struct stream_trimming *how)
 
 // ---- reading --------------------------------------------------------------------
 
-static struct view text_of(const struct stream *s, struct place p)
+static struct view text_of(const struct xstream *s, struct place p)
 {
-    const struct stream_node *n = node_at(s, p.node);
+    const struct xstream_node *n = node_at(s, p.node);
     size_t at = n->entries[p.entry].at;
     size_t end = p.entry + 1 < n->count ? n->entries[p.entry + 1].at : n->text.len;
     return (struct view){ n->text.at + at, end - at };
 }
 
-static size_t count_forwards(const struct stream *s, struct place p, struct eventid to, size_t most)
+static size_t count_forwards(const struct xstream *s, struct place p, struct eventid to,
+                             size_t most)
 {
     size_t n = 0;
     for (; !is_end(s, p) && n < most && eventid_cmp(entry_of(s, p)->id, to) <= 0; p = step(s, p))
@@ -431,8 +432,8 @@ static size_t count_forwards(const struct stream *s, struct place p, struct even
     return n;
 }
 
-static size_t write_forwards(const struct stream *s, struct place p, struct eventid to, size_t most,
-                             struct buffer *out)
+static size_t write_forwards(const struct xstream *s, struct place p, struct eventid to,
+                             size_t most, struct buffer *out)
 {
     size_t count = count_forwards(s, p, to, most);
     reply_header(out, '*', count);
@@ -444,7 +445,7 @@ static size_t write_forwards(const struct stream *s, struct place p, struct even
     return count;
 }
 
-static bool next_back(const struct stream *s, struct eventid from, struct place *p)
+static bool next_back(const struct xstream *s, struct eventid from, struct place *p)
 {
     while (step_back(s, p)) {
         if (eventid_cmp(entry_of(s, *p)->id, from) < 0)
@@ -455,7 +456,7 @@ static bool next_back(const struct stream *s, struct eventid from, struct place 
     return false;
 }
 
-static size_t write_backwards(const struct stream *s, struct place p, struct eventid from,
+static size_t write_backwards(const struct xstream *s, struct place p, struct eventid from,
                               size_t most, struct buffer *out)
 {
     size_t count = 1;
@@ -469,8 +470,8 @@ static size_t write_backwards(const struct stream *s, struct place p, struct eve
     return count;
 }
 
-size_t stream_write_range(const struct stream *s, struct eventid from, struct eventid to,
-                          size_t most, bool backwards, struct buffer *out)
+size_t xstream_write_range(const struct xstream *s, struct eventid from, struct eventid to,
+                           size_t most, bool backwards, struct buffer *out)
 {
     most = most ? most : SIZE_MAX;
     if (!backwards)
@@ -482,7 +483,7 @@ size_t stream_write_range(const struct stream *s, struct eventid from, struct ev
     return 0;
 }
 
-bool stream_write_edge(const struct stream *s, bool last, struct buffer *out)
+bool xstream_write_edge(const struct xstream *s, bool last, struct buffer *out)
 {
     struct place p = skip_deleted(s, (struct place){ 0 });
     if (last ? !last_up_to(s, id_max, &p) : is_end(s, p))
@@ -497,13 +498,13 @@ bool stream_write_edge(const struct stream *s, bool last, struct buffer *out)
 
 #define KEY_LEN 16
 
-static uint8_t key_byte(const struct stream *s, size_t node, size_t i)
+static uint8_t key_byte(const struct xstream *s, size_t node, size_t i)
 {
     struct eventid id = node_at(s, node)->entries[0].id;
     return (uint8_t)(i < 8 ? id.ms >> (56 - 8 * i) : id.seq >> (120 - 8 * i));
 }
 
-static size_t count_tree(const struct stream *s, size_t from, size_t to, size_t depth)
+static size_t count_tree(const struct xstream *s, size_t from, size_t to, size_t depth)
 {
     if (to - from == 1)
         return depth < KEY_LEN ? 2 : 1;
@@ -519,7 +520,7 @@ static size_t count_tree(const struct stream *s, size_t from, size_t to, size_t 
     return nodes;
 }
 
-size_t stream_radix_nodes(const struct stream *s)
+size_t xstream_radix_nodes(const struct xstream *s)
 {
     return s->node_count ? count_tree(s, 0, s->node_count, 0) : 1;
 }
