@@ -404,7 +404,9 @@ static void drain_client(struct clients *all, struct client *c, int64_t after_ms
     if (c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history))
         return; // it goes on as long as it gets on
     if (c->state == CLIENT_JOINING)
-        subscription_let_in(c);
+        subscription_let_wait_inside(c);
+    if (c->state == CLIENT_DEAD)
+        return;
     deadline_arm_at(&all->drains, &c->deadline, all->loop->now_ms + after_ms);
 }
 

@@ -16,7 +16,7 @@ void subscription_look_at_pulse(struct clients *all)
         streams_mark_stale(all->streams, epoch);
 }
 
-void subscription_let_in(struct client *c)
+static void let_in(struct client *c)
 {
     struct extra *x = c->extra;
     CHECK(c->state == CLIENT_JOINING);
@@ -55,6 +55,7 @@ static void set_cursor(struct client *c)
         return;
     x->replaying = true;
     x->live_seq = s->log.end_seq;
+    x->live_id = s->last;
     if (!client_is_sse(c) && !x->greeted)
         tell_hello(c, window_ms);
     if (place.has_gap)
@@ -87,7 +88,7 @@ void subscription_begin(struct client *c)
         return;
     }
     if (c->state == CLIENT_JOINING)
-        subscription_let_in(c);
+        let_in(c);
     if (begins_behind(c, &gap)) {
         close_behind(c, &gap);
         return;
@@ -146,33 +147,35 @@ void subscription_fail(struct client *c, int close_code, struct view reason)
         return;
     }
     if (c->state == CLIENT_JOINING) {
-        subscription_let_in(c); // a close frame has a reason that a client sees
+        let_in(c); // a close frame has a reason that a client sees
         if (client_tells(c))
             tell_hello(c, clients_window_start_ms(c->all));
     }
     close_with(c, close_code, reason, "the stream cannot be read");
 }
 
-// The client comes in and waits inside; what is published from now on it will get, by
-// the time of the events. A history cannot wait, but while it is being read.
+// What is published from now on it will get, by the time of the events.
+void subscription_let_wait_inside(struct client *c)
+{
+    struct extra *x = c->extra;
+    x->let_in_ms = clients_redis_now_ms(c->all);
+    if (x->start.kind == START_LIVE || x->start.kind == START_LAST || x->start.kind == START_FIRST)
+        x->start.at_ms = x->let_in_ms;
+    let_in(c);
+    if (client_tells(c) && !client_is_sse(c))
+        tell_hello(c, clients_window_start_ms(c->all)); // knowing nothing yet
+    client_flush(c);
+}
+
+// A history cannot wait inside, but waits while the stream is being read.
 void subscription_join_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     struct clients *all = c->all;
-    struct extra *x = c->extra;
-    if (x->wants_history && pulse_readable(all->pulse, all->loop->now_ms)) {
+    if (!c->extra->wants_history)
+        subscription_let_wait_inside(c);
+    else if (pulse_readable(all->pulse, all->loop->now_ms))
         deadline_arm(&all->joins, &c->deadline, all->loop->now_ms);
-        return;
-    }
-    if (x->wants_history) {
+    else
         subscription_refuse(c, "Redis cannot be read");
-        return;
-    }
-    x->let_in_ms = clients_redis_now_ms(all);
-    if (x->start.kind == START_LIVE || x->start.kind == START_LAST)
-        x->start.at_ms = x->let_in_ms;
-    subscription_let_in(c);
-    if (client_tells(c) && !client_is_sse(c))
-        tell_hello(c, clients_window_start_ms(all)); // knowing nothing yet
-    client_flush(c);
 }
