@@ -64,8 +64,8 @@ void tell_live(struct client *c)
     const struct stream *s = c->sub.stream;
     struct buffer *text = empty_text(c);
     struct eventid last = seek_event_id_before(&s->log, c->sub.cursor.seq);
-    if (eventid_is_none(last))
-        last = s->last;
+    if (eventid_is_none(last)) // s->last may be that of an event behind the cursor by now
+        last = c->extra->live_id;
     notice_live(text, stream_id(s), last);
     if (client_is_sse(c)) { // who reconnects before the first event resumes from here
         char id[EVENTID_MAX + 1];
