@@ -130,24 +130,35 @@ static void id_text(bool has, struct eventid id, char out[EVENTID_MAX + 1])
         eventid_format(id, out);
 }
 
+static bool is_owed(const struct entry *e, int64_t at_us)
+{
+    return !e->never && e->removed_us > at_us;
+}
+
 // Does an id name the place where this connection stands? Any id does that has nothing between
 // it and the last event but what is no event, and what has left Redis: the broker knows of
-// those, and may name them (protocol 4.3 does not say). Whether they are lost is judged apart.
+// those, and may name them (protocol 4.3 does not say); or it does not know the last event
+// any more, which has left. Whether any are lost is judged apart.
 static bool is_here(const struct reading *r, struct eventid id, int64_t at_us)
 {
+    const struct truth *t = r->truth;
+    const struct entry *here =
+        r->had >= 0 ? &t->entries[r->had] : truth_find(t, r->here, at_us);
     if (eventid_cmp(id, r->here) == 0)
         return true;
-    const struct truth *t = r->truth;
-    const struct entry *here = r->had >= 0 ? &t->entries[r->had] : truth_find(t, r->here, at_us);
     if (here == NULL)
         return false;
-    for (int i = here->at + 1; i < t->count && t->entries[i].sent_us <= at_us; i++) {
-        const struct entry *e = &t->entries[i];
-        bool is_owed = !e->never && e->removed_us > at_us;
-        if (is_owed)
-            return false;
-        if (eventid_cmp(e->id, id) == 0)
+    for (int i = here->at; i < t->count && t->entries[i].sent_us <= at_us; i++) {
+        if (i > here->at && is_owed(&t->entries[i], at_us))
+            break;
+        if (eventid_cmp(t->entries[i].id, id) == 0)
             return true;
+    }
+    for (int i = here->at; i >= 0; i--) {
+        if (eventid_cmp(t->entries[i].id, id) == 0)
+            return true;
+        if (is_owed(&t->entries[i], at_us))
+            break;
     }
     return false;
 }
@@ -160,7 +171,7 @@ static bool is_next(const struct reading *r, struct eventid before, const struct
         return true;
     for (int i = e->at - 1; i >= 0; i--) {
         const struct entry *x = &r->truth->entries[i];
-        if (!x->never && x->removed_us > at_us)
+        if (is_owed(x, at_us))
             return false;
         if (eventid_cmp(x->id, before) == 0)
             return true;
