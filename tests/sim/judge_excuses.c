@@ -14,8 +14,9 @@
 // - *gone before a live start*: what had left Redis again before the client came;
 // - *overtaken*: over a reconnect, where a new run has grown past the id that the client resumes
 //   from, the entries of the new run up to that id;
-// - *lost with a snapshot*: what Redis was thrown back from before the broker had read it, where
-//   the event before it is still there;
+// - *lost with a snapshot*: what Redis was thrown back from before the broker had read it, or
+//   before this connection, where the event before it is there (again): ids are looked for in
+//   the stream's latest life (3.6);
 // - *its id is not new*: what a stream that is made anew with lower ids has up to the ids that it
 //   had, when a gap `reset` was told: if the connection to Redis was broken meanwhile, a broker
 //   must take those for events that it has had;
@@ -100,7 +101,8 @@ static bool was_lost_with_a_snapshot(const struct reading *r, const struct entry
                                      const struct entry *had)
 {
     bool had_is_there = had->removed_us > e->thrown_us || had->back_us >= e->thrown_us;
-    return e->thrown_us != INT64_MAX && had_is_there && delivered(r, e->at) == INT64_MAX;
+    bool unknown_here = delivered(r, e->at) == INT64_MAX || e->thrown_us <= r->open.at_us;
+    return e->thrown_us != INT64_MAX && had_is_there && unknown_here;
 }
 
 // Its run came and went without a trace at this broker. (With a snapshot it may come yet.)

@@ -1,6 +1,7 @@
 // The simulator: worlds, one after another, each from a seed; README.md says how to use it.
 //
 //   sim [SEED=n] [WORLDS=n] [SECONDS=n] [TRACE=1] [KEEP=3,7-9] [SHRINK=1] [TWICE=1]
+//       [SEEDS=file]
 //
 // Worlds run in a child process, so that one that crashes is a failure like another.
 #include <errno.h>
@@ -154,6 +155,26 @@ static void play_in_children(const struct options *o)
     }
 }
 
+// ---- seeds that are kept --------------------------------------------------------------------
+
+// A line: a seed, and perhaps its steps; # begins a remark.
+static void play_seeds(struct options *o, const char *path)
+{
+    char line[256], seed[32], keep[128];
+    FILE *f = fopen(path, "re");
+    CHECK(f != NULL);
+    while (fgets(line, sizeof(line), f)) {
+        int fields = sscanf(line, "%31[0-9] %127[-0-9,]", seed, keep);
+        if (fields < 1)
+            continue;
+        progress->seed = strtoull(seed, NULL, 10);
+        o->keep = fields == 2 ? keep : NULL;
+        o->worlds = progress->worlds + 1;
+        play_in_children(o);
+    }
+    fclose(f);
+}
+
 // ---- shrinking ------------------------------------------------------------------------------
 
 static bool is_same_kind(const char *a, const char *b)
@@ -269,7 +290,11 @@ int main(int argc, char **argv)
         return 0;
     }
     double began = seconds_now();
-    play_in_children(&o);
+    const char *seeds = option(argc, argv, "SEEDS");
+    if (seeds)
+        play_seeds(&o, seeds);
+    else
+        play_in_children(&o);
     double took = seconds_now() - began;
     printf("%ld worlds (seeds %llu to %llu), %ld failed; %.1f s, %.0f worlds a second\n",
            progress->worlds, (unsigned long long)o.seed, (unsigned long long)progress->seed - 1,

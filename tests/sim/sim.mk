@@ -30,12 +30,16 @@ $$(DIR_$1)/simulator: $$(patsubst %.c,$$(OBJ_$1)/%.o,$$(SIM_SOURCES)) $$(DIR_$1)
 endef
 $(foreach f,sim simasan,$(eval $(call simulator,$f)))
 
+SIM_OPTIONS = SEED=$(SEED) WORLDS=$(WORLDS) SECONDS=$(SECONDS) TRACE=$(TRACE) KEEP=$(KEEP) \
+              SHRINK=$(SHRINK) TWICE=$(TWICE)
+
 sim: $(DIR_sim)/simulator ## worlds of one seed each: SEED=1 WORLDS= SECONDS=10 TRACE= SHRINK=
-	@$< SEED=$(SEED) WORLDS=$(WORLDS) SECONDS=$(SECONDS) TRACE=$(TRACE) KEEP=$(KEEP) \
-	    SHRINK=$(SHRINK) TWICE=$(TWICE)
+	@$< $(SIM_OPTIONS)
 
 sim-asan: $(DIR_simasan)/simulator ## the same under ASan and UBSan
-	@$< SEED=$(SEED) WORLDS=$(WORLDS) SECONDS=$(SECONDS) TRACE=$(TRACE) KEEP=$(KEEP) \
-	    SHRINK=$(SHRINK) TWICE=$(TWICE)
+	@$< $(SIM_OPTIONS)
 
-.PHONY: sim sim-asan
+sim-seeds: $(DIR_sim)/simulator ## the seeds that failed once
+	@$< SEEDS=tests/sim/seeds
+
+.PHONY: sim sim-asan sim-seeds

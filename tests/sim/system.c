@@ -97,7 +97,7 @@ int __wrap_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 static int take_signal(void)
 {
     struct process *p = process_now();
-    for (int number = 1; number < 32; number++) {
+    for (int number = 1; number < 31; number++) {
         if (p->signals & (1 << number)) {
             p->signals &= ~(1 << number);
             return number;
