@@ -49,12 +49,29 @@ static void choose_start(struct guest *g, struct buffer *query, char resume_id[E
     o->open.asked_ms = -ago_ms;
 }
 
+static void mint(const struct guest *g, char token[TOKEN_MAX + 1])
+{
+    int64_t lives_s = g->token_s ? g->token_s : TOKEN_DAYS * 86400;
+    int64_t until_s = world_wall_us() / 1000000 + lives_s;
+    token_mint(view_of(g->stream->name), VIEW(GUEST_SECRET), until_s, false, token);
+}
+
 static void add_token(struct guest *g, struct buffer *query)
 {
     char token[TOKEN_MAX + 1];
-    int64_t until_s = world_wall_us() / 1000000 + TOKEN_DAYS * 86400;
-    token_mint(view_of(g->stream->name), VIEW(GUEST_SECRET), until_s, false, token);
+    mint(g, token);
     buffer_printf(query, "token=%s", token);
+}
+
+// Protocol 17.3. Some forget it, and are closed with 4001.
+void guest_renew_token(struct guest *g)
+{
+    char token[TOKEN_MAX + 1], text[120];
+    if (rng_chance(&g->rng, 300))
+        return;
+    mint(g, token);
+    snprintf(text, sizeof(text), "{\"type\":\"auth\",\"token\":\"%s\"}", token);
+    guest_send_frame(g, 0x81, view_of(text));
 }
 
 static void write_request(struct guest *g)
@@ -162,7 +179,8 @@ static bool take_head(struct guest *g, bool *whole)
         return true;
     int status = g->in.len > 12 ? atoi(g->in.at + 9) : 0;
     int expected = g->kind == GUEST_ENVELOPE || g->kind == GUEST_RAW ? 101 : 200;
-    if (status != expected && status != 503)
+    bool may_be_refused = status == 503 || (status == 403 && g->token_s);
+    if (status != expected && !may_be_refused)
         guest_complain(g, "was refused", buffer_view(&g->in));
     if (status != expected)
         return false;
@@ -172,7 +190,7 @@ static bool take_head(struct guest *g, bool *whole)
         buffer_drop(&g->in, (size_t)(end - g->in.at) + 4);
     g->opening.open.broker = g->broker;
     if (g->opening.open.start == BEGAN_AT_TIME)
-        g->opening.open.asked_ms += redis_ms(g) + g->clock_unsure_ms;
+        g->opening.open.asked_ms += redis_ms(g);
     if (g->kind != GUEST_HISTORY)
         record_add(&g->record, g->opening);
     if (!g->opening.open.resumes)

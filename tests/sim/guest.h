@@ -30,7 +30,7 @@ struct guest {
     struct brokers *brokers;
     struct rng rng;
     struct record record;
-    int64_t clock_unsure_ms; // how wrong a broker may be about Redis's clock
+    int token_s; // how long its tokens live, with live expiry; 0: without it
 
     enum guest_state state;
     struct end *end;
@@ -77,4 +77,5 @@ void guest_send_frame(struct guest *g, int head, struct view payload);
 void guest_note_event(struct guest *g, struct view data, bool has_id, struct eventid id);
 void guest_note_gap(struct guest *g, struct view json);
 void guest_note_live(struct guest *g, struct view json);
+void guest_renew_token(struct guest *g);
 void guest_complain(struct guest *g, const char *what, struct view about);

@@ -49,6 +49,18 @@ static void take_hello(struct guest *g, struct view message, struct view rest)
     g->greeted = true;
 }
 
+// It comes again as the answer to a new token: then there is time.
+static void take_expiring(struct guest *g, struct view message)
+{
+    struct view rest = message;
+    int64_t in_s;
+    if (!text_eat(&rest, "{\"type\":\"expiring\",\"in_s\":") || !text_eat_number(&rest, &in_s) ||
+        !text_eat(&rest, "}") || in_s > g->token_s)
+        guest_complain(g, "was told an odd expiring", message);
+    else if (in_s < g->token_s && !g->hurries)
+        guest_renew_token(g);
+}
+
 static void take_envelope(struct guest *g, struct view message)
 {
     struct view rest = message;
@@ -67,6 +79,8 @@ static void take_envelope(struct guest *g, struct view message)
         guest_note_live(g, message);
     else if (view_starts(message, VIEW("{\"type\":\"closing\"")))
         g->told_closing = true;
+    else if (g->token_s && view_starts(message, VIEW("{\"type\":\"expiring\"")))
+        take_expiring(g, message);
     else if (!view_starts(message, VIEW("{\"type\":\"source\"")))
         guest_complain(g, "was sent an odd message", message);
 }

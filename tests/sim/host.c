@@ -159,10 +159,12 @@ struct view host_command(struct host *h, size_t argc, const struct view *argv)
 
 // ---- its fate -------------------------------------------------------------------------
 
-void host_init(struct host *h, int port)
+void host_init(struct host *h, int port, const char *version)
 {
     *h = (struct host){ .life = world->seed + 1 };
-    const struct model_options options = { .life = h->life, .unix_us = host_unix_us(h) };
+    const struct model_options options = { .version = version,
+                                           .life = h->life,
+                                           .unix_us = host_unix_us(h) };
     h->model = model_new(&options);
     h->hand = model_connect(h->model);
     h->acceptor.port = port;

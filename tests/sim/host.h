@@ -20,7 +20,7 @@ struct host {
     bool hangs, is_down;
 };
 
-void host_init(struct host *h, int port);
+void host_init(struct host *h, int port, const char *version);
 void host_done(struct host *h);
 
 // A command of the world's own, done at once. The reply is valid until the next one.

@@ -142,8 +142,7 @@ static bool is_owed(const struct entry *e, int64_t at_us)
 static bool is_here(const struct reading *r, struct eventid id, int64_t at_us)
 {
     const struct truth *t = r->truth;
-    const struct entry *here =
-        r->had >= 0 ? &t->entries[r->had] : truth_find(t, r->here, at_us);
+    const struct entry *here = r->had >= 0 ? &t->entries[r->had] : truth_find(t, r->here, at_us);
     if (eventid_cmp(id, r->here) == 0)
         return true;
     if (here == NULL)

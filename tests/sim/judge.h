@@ -39,6 +39,7 @@ struct reading; // of one record, from item to item
 
 struct judge {
     int64_t window_us; // BOND_RING_SECONDS
+    bool counts;       // Redis says what was ever added to a stream
     bool clock_unsure; // Redis's clock was set: what a time stands for is not judged
     struct evidence *evidence;
     int streams;

@@ -8,6 +8,7 @@ struct block {
     struct owner *owner;
     size_t size;
 };
+#define MUST_ALLOC_CODE_MAX 96 // bytes of its code, about
 _Static_assert(sizeof(struct block) % 16 == 0, "what follows a block's head is aligned");
 
 void *__real_malloc(size_t size);
@@ -67,7 +68,14 @@ static void uncount(struct block *b)
     list_remove(&b->node);
 }
 
-void *__wrap_malloc(size_t size)
+// must_alloc would stop the process; it is right to, and no promise.
+static bool is_must_alloc(const char *caller)
+{
+    const char *begin = (const char *)(uintptr_t)must_alloc;
+    return caller >= begin && caller < begin + MUST_ALLOC_CODE_MAX;
+}
+
+static void *allocate(size_t size)
 {
     struct block *b = __real_malloc(sizeof(*b) + size);
     if (b == NULL)
@@ -76,17 +84,24 @@ void *__wrap_malloc(size_t size)
     return b + 1;
 }
 
+void *__wrap_malloc(size_t size)
+{
+    if (user->is_short && !is_must_alloc(__builtin_return_address(0)))
+        return NULL;
+    return allocate(size);
+}
+
 void *__wrap_calloc(size_t n, size_t size)
 {
     CHECK(size == 0 || n <= SIZE_MAX / 2 / size);
-    void *p = __wrap_malloc(n * size);
+    void *p = allocate(n * size);
     return p ? memset(p, 0, n * size) : NULL;
 }
 
 void *__wrap_realloc(void *p, size_t size)
 {
     if (p == NULL)
-        return __wrap_malloc(size);
+        return allocate(size);
     struct block *b = (struct block *)p - 1;
     struct owner *o = b->owner;
     uncount(b);
@@ -108,7 +123,7 @@ void __wrap_free(void *p)
 char *__wrap_strndup(const char *text, size_t most)
 {
     size_t len = strnlen(text, most);
-    char *copy = __wrap_malloc(len + 1);
+    char *copy = allocate(len + 1);
     memcpy(copy, text, len);
     copy[len] = '\0';
     return copy;
@@ -125,7 +140,7 @@ int __wrap_vasprintf(char **out, const char *fmt, va_list args)
     va_copy(again, args);
     int len = vsnprintf(NULL, 0, fmt, again);
     va_end(again);
-    *out = __wrap_malloc((size_t)len + 1);
+    *out = allocate((size_t)len + 1);
     return vsnprintf(*out, (size_t)len + 1, fmt, args);
 }
 

@@ -10,6 +10,7 @@ struct owner {
     struct list blocks;
     size_t bytes, bytes_max;
     size_t count;
+    bool is_short; // malloc fails, where the caller can do without (must_alloc cannot)
 };
 
 void owner_init(struct owner *o, const char *name);

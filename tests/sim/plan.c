@@ -18,6 +18,7 @@ const char *step_name(enum step_kind kind)
         "redis's clock", "brokers' clock",
         "drain",         "kill broker",
         "stall thread",  "few descriptors",
+        "no memory",
     };
     return names[kind];
 }
@@ -26,19 +27,26 @@ const char *step_name(enum step_kind kind)
 
 static void draw_streams(struct plan *p, struct rng r)
 {
-    p->streams = PICK(1, 2, 3, 3);
-    p->guests_per_stream = (int)rng_between(&r, 2, GUESTS_PER_STREAM_MAX);
+    p->streams = PICK(1, 2, 3, 3, STREAMS_MAX);
+    p->guests_per_stream = (int)rng_between(&r, 2, p->streams > 3 ? 4 : GUESTS_PER_STREAM_MAX);
     p->durability = (enum host_data)PICK(HOST_KEEPS, HOST_KEEPS, HOST_LOSES_ALL, HOST_LOADS_SAVED);
     for (int i = 0; i < STREAMS_MAX; i++)
         p->ids[i] = (enum id_kind)PICK(IDS_CLOCK, IDS_CLOCK, IDS_LOWER, IDS_BEHIND, IDS_AGAIN);
     p->ids[0] = IDS_CLOCK;
-    if (p->durability == HOST_LOADS_SAVED) // with lower ids nobody can tell old from new
-        p->ids[1] = p->ids[2] = IDS_CLOCK;
     p->maxlen = PICK(1000, 1000, 200, 40);
     p->about = rng_chance(&r, 300);
     p->pad_max = (size_t)PICK(1, 40, 300, 300, 3000);
     p->odd = (unsigned)PICK(0, 0, 20, 200);
     p->no_tracking = rng_chance(&r, 80);
+    static const char *const versions[] = {
+        "7.0.15", "7.0.15", "7.0.15", "7.0.15", "6.2.6", "5.0.14"
+    }; // RESP2, and no count of what was added
+    p->redis_version = versions[rng_below(&r, ARRAY_LEN(versions))];
+    p->redis_counts = p->redis_version[0] >= '7';
+    // With lower ids nobody can tell old from new in an older snapshot, nor without a count.
+    for (int i = 0; i < STREAMS_MAX; i++)
+        if (p->durability == HOST_LOADS_SAVED || !p->redis_counts)
+            p->ids[i] = IDS_CLOCK;
 }
 
 static void draw_brokers(struct plan *p, struct rng r)
@@ -59,6 +67,7 @@ static void draw_brokers(struct plan *p, struct rng r)
     p->flush_ms = PICK(0, 0, 0, 5, 50);
     p->sweep_s = PICK(60, 60, 1);
     p->compression = rng_chance(&r, 700);
+    p->token_s = PICK(0, 0, 0, 3);
 }
 
 static void draw_roughness(struct plan *p, struct rng r)
@@ -111,14 +120,11 @@ static void draw_clients(struct plan *p, struct rng r, int actions)
     }
 }
 
-static int64_t draw_amount(struct rng *rng, enum step_kind kind)
+static int64_t draw_amount(struct rng *r, enum step_kind kind)
 {
-    struct rng r = *rng;
-    int64_t amount = PICK(0, 50000, 300000, 1000000, 2500000, 4000000);
     if (kind == STEP_REDIS_CLOCK || kind == STEP_BROKERS_CLOCK)
-        amount = PICK(-3600000000, -3000000, -100000, 100000, 3000000, 30000000);
-    *rng = r;
-    return amount;
+        return RNG_PICK(r, -3600000000, -3000000, -100000, 100000, 3000000, 30000000);
+    return RNG_PICK(r, 0, 50000, 300000, 1000000, 2500000, 4000000);
 }
 
 static void draw_faults(struct plan *p, struct rng r, int faults)
@@ -128,7 +134,7 @@ static void draw_faults(struct plan *p, struct rng r, int faults)
         STEP_FLUSH_REDIS,  STEP_SAVE_REDIS,       STEP_TROUBLE_REDIS, STEP_BREAK_REDIS_LINKS,
         STEP_DRAIN_BROKER, STEP_LOSE_REDIS_LINKS, STEP_HIDE_REDIS,    STEP_KILL_BROKER,
         STEP_STALL_THREAD, STEP_FEW_DESCRIPTORS,  STEP_STALL_THREAD,  STEP_SAVE_REDIS,
-        STEP_REDIS_CLOCK,  STEP_BROKERS_CLOCK,
+        STEP_NO_MEMORY,    STEP_REDIS_CLOCK,      STEP_BROKERS_CLOCK,
     };
     size_t count = p->sets_clocks ? ARRAY_LEN(kinds) : ARRAY_LEN(kinds) - 2;
     for (int i = 0; i < faults; i++) {

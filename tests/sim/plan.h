@@ -5,7 +5,7 @@
 
 #include "publisher.h"
 
-#define STREAMS_MAX 3
+#define STREAMS_MAX 6
 #define GUESTS_PER_STREAM_MAX 8
 #define STEPS_MAX 600
 
@@ -39,6 +39,7 @@ enum step_kind {
     STEP_KILL_BROKER,
     STEP_STALL_THREAD,
     STEP_FEW_DESCRIPTORS,
+    STEP_NO_MEMORY,
     STEP_KINDS
 };
 
@@ -59,12 +60,15 @@ struct plan {
     enum host_data durability; // what is left when Redis is killed
     int maxlen;
     bool about, no_tracking, sets_clocks;
+    const char *redis_version;
+    bool redis_counts; // entries-added: Redis 7 and later
     size_t pad_max;
     unsigned odd;
     int window_s, stale_ms, redis_timeout_ms, ping_s, pong_s, drain_s, flush_ms, sweep_s,
         redis_connections;
     int64_t ring_bytes, memory_bytes, outbox_bytes, event_bytes;
     bool compression;
+    int token_s; // how long tokens live, with BOND_EXPIRE_LIVE; 0: without
     unsigned short_io, small_batch, preempt, eintr;
     int64_t turn_cost_us_max;
     // What happens.

@@ -22,7 +22,7 @@ struct stage {
     struct brokers brokers;
     int next_step;
     struct event step, redis_up, redis_goes_on, redis_is_well, redis_is_found, descriptors_back,
-        brokers_up;
+        memory_back, brokers_up;
 };
 
 // ---- what comes back --------------------------------------------------------------------
@@ -58,6 +58,14 @@ static void give_descriptors_back(struct event *event)
     for (int i = 0; i < s->brokers.count; i++)
         if (s->brokers.slots[i].process)
             s->brokers.slots[i].process->fd_limit = PROCESS_FILES_MAX;
+}
+
+static void give_memory_back(struct event *event)
+{
+    struct stage *s = CONTAINER_OF(event, struct stage, memory_back);
+    for (int i = 0; i < s->brokers.count; i++)
+        if (s->brokers.slots[i].process)
+            s->brokers.slots[i].process->memory.is_short = false;
 }
 
 static void start_brokers(struct event *event)
@@ -176,6 +184,11 @@ static void hurt_broker(struct stage *s, const struct step *step)
         p->fd_limit = 16 + step->who % 16;
         event_set(&s->descriptors_back, world->now_us + step->amount, give_descriptors_back);
         break;
+    case STEP_NO_MEMORY:
+        trace("%s: gets no memory", p->name);
+        p->memory.is_short = true;
+        event_set(&s->memory_back, world->now_us + step->amount, give_memory_back);
+        break;
     default: CHECK(!"a fault of a broker");
     }
 }
@@ -273,6 +286,7 @@ static void set_up_broker(struct brokers *b, struct process *process)
     process_set(process, "BOND_FLUSH_MS", "%d", p->flush_ms);
     process_set(process, "BOND_SWEEP_SECONDS", "%d", p->sweep_s);
     process_set(process, "BOND_COMPRESSION", "%d", p->compression);
+    process_set(process, "BOND_EXPIRE_LIVE", "%d", p->token_s > 0);
 }
 
 static void begin(struct stage *s)
@@ -286,7 +300,7 @@ static void begin(struct stage *s)
     s->began_us = world->now_us;
     net_init();
     processes_init();
-    host_init(&s->redis, REDIS_PORT);
+    host_init(&s->redis, REDIS_PORT, p->redis_version);
     model_switches(s->redis.model)->no_tracking = p->no_tracking;
     s->brokers = (struct brokers){ .count = p->brokers, .set_up = set_up_broker, .ctx = s };
     for (int i = 0; i < p->brokers; i++)
@@ -304,6 +318,7 @@ static void begin(struct stage *s)
         for (int k = 0; k < p->guests_per_stream; k++) {
             struct guest *g = &s->guests[s->guest_count++];
             guest_init(g, k, stream, &s->brokers, rng_next(&r));
+            g->token_s = p->token_s;
             guest_start(g);
         }
     }
@@ -328,6 +343,8 @@ static void put_all_right(struct stage *s)
     show_redis(NULL);
     event_cancel(&s->descriptors_back);
     give_descriptors_back(&s->descriptors_back);
+    event_cancel(&s->memory_back);
+    give_memory_back(&s->memory_back);
     event_set(&s->brokers_up, world->now_us, start_brokers);
     for (int i = 0; i < s->brokers.count; i++)
         if (s->brokers.slots[i].process)
@@ -409,6 +426,7 @@ static void call_the_judge(struct stage *s, struct outcome *outcome)
     struct evidence evidence[STREAMS_MAX] = { 0 };
     struct record *records[GUESTS_MAX];
     struct judge judge = { .window_us = s->plan->window_s * INT64_C(1000000),
+                           .counts = s->plan->redis_counts,
                            .clock_unsure = s->plan->sets_clocks,
                            .evidence = evidence,
                            .streams = s->plan->streams };
