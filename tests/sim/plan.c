@@ -134,13 +134,15 @@ static void draw_faults(struct plan *p, struct rng r, int faults)
         STEP_FLUSH_REDIS,  STEP_SAVE_REDIS,       STEP_TROUBLE_REDIS, STEP_BREAK_REDIS_LINKS,
         STEP_DRAIN_BROKER, STEP_LOSE_REDIS_LINKS, STEP_HIDE_REDIS,    STEP_KILL_BROKER,
         STEP_STALL_THREAD, STEP_FEW_DESCRIPTORS,  STEP_STALL_THREAD,  STEP_SAVE_REDIS,
-        STEP_NO_MEMORY,    STEP_REDIS_CLOCK,      STEP_BROKERS_CLOCK,
+        STEP_REDIS_CLOCK,  STEP_BROKERS_CLOCK,
     };
     size_t count = p->sets_clocks ? ARRAY_LEN(kinds) : ARRAY_LEN(kinds) - 2;
     for (int i = 0; i < faults; i++) {
         enum step_kind kind = kinds[rng_below(&r, count)];
         add_step(p, &r, kind, draw_amount(&r, kind));
     }
+    for (int i = 0; i < faults / 4 && p->lacks_memory; i++)
+        add_step(p, &r, STEP_NO_MEMORY, draw_amount(&r, STEP_NO_MEMORY));
 }
 
 static int by_time(const void *a, const void *b)
@@ -149,10 +151,10 @@ static int by_time(const void *a, const void *b)
     return x->at_us < y->at_us ? -1 : x->at_us > y->at_us;
 }
 
-void plan_draw(struct plan *p, uint64_t seed)
+void plan_draw(struct plan *p, uint64_t seed, bool lacks_memory)
 {
     struct rng r = { .state = seed ^ 0x706c616e }; // "plan"
-    *p = (struct plan){ .seed = seed };
+    *p = (struct plan){ .seed = seed, .lacks_memory = lacks_memory };
     p->length_us = RNG_PICK(&r, 2, 5, 10) * 1000000;
     p->sets_clocks = rng_chance(&r, 100);
     draw_streams(p, (struct rng){ rng_next(&r) });

@@ -53,6 +53,7 @@ struct step {
 
 struct plan {
     uint64_t seed;
+    bool lacks_memory;
     int64_t length_us;
     // What kind of world.
     int streams, guests_per_stream, brokers, workers;
@@ -76,5 +77,6 @@ struct plan {
     int step_count;
 };
 
-void plan_draw(struct plan *p, uint64_t seed);
+// lacks_memory: malloc fails now and then, too, where the broker says that it can do without.
+void plan_draw(struct plan *p, uint64_t seed, bool lacks_memory);
 const char *step_name(enum step_kind kind);

@@ -1,7 +1,7 @@
 // The simulator: worlds, one after another, each from a seed; README.md says how to use it.
 //
 //   sim [SEED=n] [WORLDS=n] [SECONDS=n] [TRACE=1] [KEEP=3,7-9] [SHRINK=1] [TWICE=1]
-//       [SEEDS=file]
+//       [SEEDS=file] [SHORT_MEMORY=1]
 //
 // Worlds run in a child process, so that one that crashes is a failure like another.
 #include <errno.h>
@@ -22,7 +22,7 @@ struct options {
     uint64_t seed;
     long worlds; // 0: as long as there is time
     double seconds;
-    bool tracing, shrinks, twice;
+    bool tracing, shrinks, twice, lacks_memory;
     const char *keep;
 };
 
@@ -69,7 +69,7 @@ static void keep_only(struct plan *p, const char *list)
 static void play(const struct options *o, uint64_t seed, struct outcome *outcome)
 {
     static struct plan plan;
-    plan_draw(&plan, seed);
+    plan_draw(&plan, seed, o->lacks_memory);
     if (o->keep)
         keep_only(&plan, o->keep);
     stage_play(&plan, o->tracing, outcome);
@@ -214,11 +214,11 @@ static void print_kept(const struct plan *p)
 }
 
 // Drops runs of steps, long ones first, as long as the failure stays.
-static void shrink(uint64_t seed, const char *how)
+static void shrink(const struct options *o, const char *how)
 {
     static struct plan plan, fewer;
     double until = seconds_now() + SHRINK_SECONDS;
-    plan_draw(&plan, seed);
+    plan_draw(&plan, o->seed, o->lacks_memory);
     for (int run = plan.step_count / 2; run > 0 && seconds_now() < until;) {
         bool dropped = false;
         for (int at = 0; at < plan.step_count && seconds_now() < until; at += run) {
@@ -236,18 +236,18 @@ static void shrink(uint64_t seed, const char *how)
         if (!dropped || run > 1)
             run /= 2;
     }
-    printf("shrunk seed %llu: %s\n", (unsigned long long)seed, how);
+    printf("shrunk seed %llu: %s\n", (unsigned long long)o->seed, how);
     print_kept(&plan);
 }
 
 static void shrink_one(const struct options *o)
 {
     static struct plan plan;
-    plan_draw(&plan, o->seed);
+    plan_draw(&plan, o->seed, o->lacks_memory);
     if (still_fails(&plan, "crash: "))
-        shrink(o->seed, "crash: ");
+        shrink(o, "crash: ");
     else if (progress->outcome.failures > 0)
-        shrink(o->seed, strdup(progress->outcome.failure));
+        shrink(o, strdup(progress->outcome.failure));
     else
         printf("seed %llu does not fail\n", (unsigned long long)o->seed);
 }
@@ -278,6 +278,7 @@ int main(int argc, char **argv)
         .tracing = number(argc, argv, "TRACE", 0) > 0,
         .shrinks = number(argc, argv, "SHRINK", 0) > 0,
         .twice = number(argc, argv, "TWICE", 0) > 0,
+        .lacks_memory = number(argc, argv, "SHORT_MEMORY", 0) > 0,
         .keep = option(argc, argv, "KEEP"),
     };
     progress =

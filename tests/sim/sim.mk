@@ -31,7 +31,7 @@ endef
 $(foreach f,sim simasan,$(eval $(call simulator,$f)))
 
 SIM_OPTIONS = SEED=$(SEED) WORLDS=$(WORLDS) SECONDS=$(SECONDS) TRACE=$(TRACE) KEEP=$(KEEP) \
-              SHRINK=$(SHRINK) TWICE=$(TWICE)
+              SHRINK=$(SHRINK) TWICE=$(TWICE) SHORT_MEMORY=$(SHORT_MEMORY)
 
 sim: $(DIR_sim)/simulator ## worlds of one seed each: SEED=1 WORLDS= SECONDS=10 TRACE= SHRINK=
 	@$< $(SIM_OPTIONS)
