@@ -1,5 +1,5 @@
 // bond-broker: follows Redis Streams and delivers every event to every WebSocket
-// client. The way of an event: tail.c → ring.c → letter.h → stream.c → client.c (flush).
+// client. The way of an event: answers.c → feed.c → ring.c → letter.h → stream.c → flush.c.
 #include <signal.h>
 #include <stdio.h>
 

@@ -30,8 +30,8 @@ struct say_value {
 void say_line(enum say_level level, const char *event, const struct say_value *values);
 
 // For what may come by the thousand. True when the caller may say it now, once
-// per `every_ms` for each `struct say_limit` (make it static, one a place);
-// *missed then tells how many were swallowed since. Any thread.
+// per `every_ms` for each `struct say_limit` (make it static, one for each place);
+// *missed then tells how many lines were swallowed since the last one. Any thread.
 struct say_limit {
     _Atomic int64_t next_ms;
     _Atomic uint64_t swallowed;

@@ -1,6 +1,6 @@
 // The forms in which a stream goes out. Each is the whole stream as bytes, encoded
 // once for all clients of that form; raw is the truth, and the others are made
-// from it. Pure, but for the deflater's state: one thread.
+// from it. Pure, but for the deflater's state, so that a writer belongs to one thread.
 #pragma once
 
 #include "log/notice.h"

@@ -18,7 +18,7 @@ struct config {
     int64_t ring_seconds;
     int64_t ring_bytes;         // per stream
     int64_t memory_bytes;       // of all rings; 0: half of what the process may use
-    int64_t outbox_bytes;       // of what clients are sent or send, outside the rings
+    int64_t outbox_bytes;       // of what waits for clients, or has come of them, outside the rings
     int64_t event_bytes;        // the largest event that is delivered
     int64_t max_clients;        // open connections; 0: as many as descriptors allow
     int64_t max_clients_per_ip; // 0: no limit
@@ -44,7 +44,7 @@ struct config {
     char *data_field;    // "data"
 };
 
-// Defaults, then the environment, then flags (args are those behind the
+// Defaults, then the environment, then flags (args are those after the
 // subcommand; "--name value" and "--name=value"). Returns NULL, or a sentence
 // that names the setting and says what is wrong, to be freed by the caller.
 char *config_load(struct config *c, int argc, char **argv);

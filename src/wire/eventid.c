@@ -51,7 +51,7 @@ static uint64_t unit_ms(struct view unit)
     return 0;
 }
 
-// now-<n><unit>, `ago` being what stands behind the dash
+// now-<n><unit>, `ago` being what stands after the dash
 static bool parse_ago(struct view ago, int64_t now_ms, int64_t *at_ms)
 {
     size_t digits = count_digits(ago);

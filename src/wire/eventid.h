@@ -23,7 +23,7 @@ static inline bool eventid_is_none(struct eventid id)
     return id.ms == 0 && id.seq == 0;
 }
 
-// The ids next to it, which need not be an event's. None is before 0-0, or behind
+// The ids next to it, which need not be an event's. None is before 0-0, or after
 // the largest.
 static inline struct eventid eventid_before(struct eventid id)
 {
@@ -48,8 +48,8 @@ enum start_kind {
     START_FIRST, // from=first: all that the ring holds
     START_LAST,  // from=last: the newest event, then live
     START_TIME,  // from=now-60s, from=1760000000.5: events from at_ms on
-    START_ID,    // from=ms-seq: that id and all behind it
-    START_AFTER, // after=ms-seq: all behind that id
+    START_ID,    // from=ms-seq: that id and all after it
+    START_AFTER, // after=ms-seq: all after that id
 };
 
 struct start {

@@ -19,10 +19,10 @@ struct http_header {
 
 struct http_request {
     struct view method;
-    struct view path, query; // as sent, before and behind the first '?'; without http://host
+    struct view path, query; // as sent, before and after the first '?'; without http://host
     int minor;               // HTTP/1.<minor>
     bool keep_alive;         // by version and Connection
-    bool has_body;           // Content-Length above 0 or Transfer-Encoding: we read no bodies
+    bool has_body;           // Content-Length over 0 or Transfer-Encoding: we read no bodies
     size_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
     int status;      // HTTP_BAD: 400, 431 (head over HTTP_HEAD_MAX, too many headers), 505

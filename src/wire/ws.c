@@ -212,7 +212,7 @@ static const char *header_fault(const struct ws_reader *r, const struct ws_limit
     }
 }
 
-// Bytes of the length behind the first two.
+// Bytes of the length after the first two.
 static size_t length_bytes(const struct ws_reader *r)
 {
     uint8_t length = r->header[1] & BITS_LENGTH;

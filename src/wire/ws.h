@@ -51,7 +51,7 @@ enum ws_got {
     WS_GOT_PING,  // item.at: the payload, to be sent back
     WS_GOT_PONG,  // item.at: the payload
     WS_GOT_CLOSE, // item.code (WS_CLOSE_NONE if it had none), item.at: the reason
-    WS_GOT_BAD,   // item.code (1002, 1007, 1009) and item.why; the reader is done for
+    WS_GOT_BAD,   // item.code (1002, 1007, 1009) and item.why; nothing more can be read
 };
 
 struct ws_item {
