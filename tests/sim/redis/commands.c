@@ -105,6 +105,7 @@ static void refuse(struct model_conn *c, const struct command *cmd, const char *
     c->is_broken |= c->in_multi;
     if (cmd && cmd->run == on_exec) {
         transaction_discard(c);
+        error += strncmp(error, "ERR ", 4) == 0 ? 4 : 0;
         reply_errorf(&c->output, "EXECABORT Transaction discarded because of: %s", error);
     } else {
         reply_errorf(&c->output, "%s", error);
@@ -178,28 +179,42 @@ static const struct command *resolve(struct model_conn *c, size_t argc, const st
 
 // ---- its keys -------------------------------------------------------------------
 
-// XREAD … STREAMS k1 k2 id1 id2
-static void xread_keys(size_t argc, const struct view *argv, size_t *first, size_t *count)
+struct key_range {
+    size_t first, count; // positions among the arguments
+};
+
+// XREAD … STREAMS k1 k2 id1 id2. Redis looks for it in two ways. For rights: wherever the
+// word is, and whatever may be a key.
+static struct key_range xread_keys_for_rights(size_t argc, const struct view *argv)
 {
     for (size_t i = 1; i + 1 < argc; i++)
-        if (view_eq_nocase(argv[i], VIEW("STREAMS"))) {
-            *first = i + 1;
-            *count = (argc - i - 1) / 2;
-            return;
-        }
+        if (view_eq_nocase(argv[i], VIEW("STREAMS")))
+            return (struct key_range){ i + 1, (argc - i - 1) / 2 };
+    return (struct key_range){ 0 };
 }
 
-static void find_keys(const struct command *cmd, size_t argc, const struct view *argv,
-                      size_t *first, size_t *count)
+// For CLIENT TRACKING: option by option, and only if there is an id for each.
+static struct key_range xread_keys_for_tracking(size_t argc, const struct view *argv)
 {
-    *first = *count = 0;
-    if (cmd->run == on_xread) {
-        xread_keys(argc, argv, first, count);
-    } else if (cmd->first_key) {
-        size_t last = cmd->last_key < 0 ? argc - 1 : (size_t)cmd->last_key;
-        *first = (size_t)cmd->first_key;
-        *count = last - *first + 1;
-    }
+    size_t i = 1;
+    while (i + 2 < argc &&
+           (view_eq_nocase(argv[i], VIEW("BLOCK")) || view_eq_nocase(argv[i], VIEW("COUNT"))))
+        i += 2;
+    if (!view_eq_nocase(argv[i], VIEW("STREAMS")) || (argc - i - 1) % 2 != 0)
+        return (struct key_range){ 0 };
+    return (struct key_range){ i + 1, (argc - i - 1) / 2 };
+}
+
+static struct key_range find_keys(const struct command *cmd, size_t argc, const struct view *argv,
+                                  bool for_rights)
+{
+    if (cmd->run == on_xread)
+        return for_rights ? xread_keys_for_rights(argc, argv) : xread_keys_for_tracking(argc, argv);
+    if (cmd->first_key == 0)
+        return (struct key_range){ 0 };
+    size_t first = (size_t)cmd->first_key;
+    size_t last = cmd->last_key < 0 ? argc - 1 : (size_t)cmd->last_key;
+    return (struct key_range){ first, last - first + 1 };
 }
 
 // ---- may it run now -------------------------------------------------------------
@@ -213,10 +228,9 @@ static const char *why_not_permitted(const struct user *u, const struct command 
                  cmd->name);
         return text;
     }
-    size_t first, count;
-    find_keys(cmd, argc, argv, &first, &count);
-    for (size_t i = 0; i < count; i++)
-        if (!user_may_touch(u, argv[first + i]))
+    struct key_range keys = find_keys(cmd, argc, argv, true);
+    for (size_t i = 0; i < keys.count; i++)
+        if (!user_may_touch(u, argv[keys.first + i]))
             return "NOPERM this user has no permissions to access one of the keys used as "
                    "arguments";
     return NULL;
@@ -262,10 +276,9 @@ static void call(struct model_conn *c, const struct command *cmd, size_t argc,
     cmd->run(c, argc, argv);
     if (!(cmd->flags & READS) || !c->tracks)
         return;
-    size_t first, count;
-    find_keys(cmd, argc, argv, &first, &count);
-    for (size_t i = 0; i < count; i++)
-        tracking_remember(c, argv[first + i]);
+    struct key_range keys = find_keys(cmd, argc, argv, false);
+    for (size_t i = 0; i < keys.count; i++)
+        tracking_remember(c, argv[keys.first + i]);
 }
 
 static void queue(struct model_conn *c, const struct command *cmd, size_t argc,
@@ -374,7 +387,7 @@ static void on_exec(struct model_conn *c, size_t argc, const struct view *argv)
     c->in_exec = true;
     reply_header(&c->output, '*', c->queue_len);
     for (; queued.len > 0; queued.at += used, queued.len -= used) {
-        CHECK(request_parse(c->model, queued, &argc, &used, error) == REQUEST_DONE);
+        CHECK(request_parse(c->model, queued, false, &argc, &used, error) == REQUEST_DONE);
         call_queued(c, argc, c->model->argv);
     }
     c->in_exec = false;

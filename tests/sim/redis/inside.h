@@ -106,9 +106,10 @@ typedef void command_run(struct model_conn *c, size_t argc, const struct view *a
 
 enum request_result { REQUEST_MORE, REQUEST_DONE, REQUEST_BAD };
 // One command from the front of `bytes` into m->argv; *used is its length. REQUEST_BAD:
-// *error is what Redis says before it hangs up. argc may be 0: an empty line.
-enum request_result request_parse(struct model *m, struct view bytes, size_t *argc, size_t *used,
-                                  char error[64]);
+// *error is what Redis says before it hangs up. argc may be 0: an empty line. A stranger, who
+// has to say AUTH first, may say less.
+enum request_result request_parse(struct model *m, struct view bytes, bool is_stranger,
+                                  size_t *argc, size_t *used, char error[64]);
 
 // Redis's own numbers: canonical, of 64 bits with a sign. False: "not an integer".
 bool number_parse(struct view text, int64_t *out);

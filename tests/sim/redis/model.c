@@ -146,7 +146,8 @@ static size_t run_commands(struct model_conn *c, struct view bytes)
     char error[64];
     while (c->waits == NULL && !c->hangs_up) {
         struct view rest = { bytes.at + done, bytes.len - done };
-        enum request_result result = request_parse(c->model, rest, &argc, &used, error);
+        enum request_result result =
+            request_parse(c->model, rest, c->user == NULL, &argc, &used, error);
         if (result == REQUEST_MORE)
             break;
         if (result == REQUEST_BAD) {

@@ -159,7 +159,7 @@ void on_hello(struct model_conn *c, size_t argc, const struct view *argv)
         return;
     if (c->user == NULL) {
         fail(c, "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
-                "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client "
+                "HELLO AUTH <user> <pass> option can be used to authenticate the client "
                 "and select the RESP protocol version at the same time");
         return;
     }
@@ -183,8 +183,10 @@ void on_select(struct model_conn *c, size_t argc, const struct view *argv)
 {
     (void)argc;
     int64_t db;
-    if (!number_parse(argv[1], &db) || db < INT32_MIN || db > INT32_MAX) {
+    if (!number_parse(argv[1], &db)) {
         fail(c, NOT_INTEGER);
+    } else if (db < INT32_MIN || db > INT32_MAX) {
+        fail(c, "ERR value is out of range, value must between -2147483648 and 2147483647");
     } else if (db < 0 || db >= DB_COUNT) {
         fail(c, "ERR DB index is out of range");
     } else {

@@ -321,12 +321,12 @@ static const char *parse_setting(size_t argc, const struct view *argv, struct se
 
 static const char *check_setting(const struct xstream *s, const struct setting *set)
 {
-    if (eventid_cmp(set->id, s->max_deleted) < 0)
-        return "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
     if (s->len > 0 && eventid_cmp(set->id, xstream_top(s)) < 0)
         return "ERR The ID specified in XSETID is smaller than the target stream top item";
     if (s->len > 0 && set->added != -1 && s->len > (uint64_t)set->added)
         return "ERR The entries_added specified in XSETID is smaller than the target stream length";
+    if (eventid_cmp(set->id, s->max_deleted) < 0)
+        return "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
     return NULL;
 }
 
@@ -463,12 +463,15 @@ static const char *parse_reading(const struct model *m, size_t argc, const struc
             r->count = error || n < 0 ? 0 : (size_t)n;
         } else if (more && view_eq_nocase(argv[i], VIEW("STREAMS"))) {
             if (more % 2 != 0)
-                return "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' "
+                return "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' "
                        "must be specified.";
             r->streams = more / 2;
             r->names = argv + i + 1;
             r->ids = r->names + r->streams;
             return NULL;
+        } else if (more >= 2 && view_eq_nocase(argv[i], VIEW("GROUP"))) {
+            error = "ERR The GROUP option is only supported by XREADGROUP. You called XREAD "
+                    "instead.";
         } else {
             error = SYNTAX_ERROR;
         }
@@ -605,8 +608,11 @@ void on_xinfo_stream(struct model_conn *c, size_t argc, const struct view *argv)
     struct xstream *s;
     if (!get_existing(c, argv[2], &s))
         return;
-    if (argc > 3)
-        fail(c, SYNTAX_ERROR);
+    if (argc > 3) // FULL is not known here
+        reply_errorf(&c->output,
+                     "ERR unknown subcommand or wrong number of arguments for '" VIEW_FMT
+                     "'. Try XINFO HELP.",
+                     VIEW_ARG(argv[1]));
     else
         tell_stream(c, s);
 }

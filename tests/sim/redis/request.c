@@ -3,8 +3,10 @@
 #include <stdio.h>
 
 #define LINE_MAX_LEN (64 * KIB)
-#define ARGS_MAX 1048576
+#define ARGS_MAX INT32_MAX
 #define BULK_MAX (512 * MIB)
+#define STRANGER_ARGS_MAX 10
+#define STRANGER_BULK_MAX 16384
 
 bool number_parse(struct view text, int64_t *out)
 {
@@ -43,8 +45,8 @@ static enum request_result take_number(struct view bytes, size_t *at, bool *is_n
     return REQUEST_DONE;
 }
 
-static enum request_result parse_array(struct model *m, struct view bytes, size_t *argc,
-                                       size_t *used, char error[64])
+static enum request_result parse_array(struct model *m, struct view bytes, bool is_stranger,
+                                       size_t *argc, size_t *used, char error[64])
 {
     size_t at = 0;
     int64_t count, len;
@@ -56,6 +58,10 @@ static enum request_result parse_array(struct model *m, struct view bytes, size_
     }
     if (!is_number || count > ARGS_MAX) {
         snprintf(error, 64, "ERR Protocol error: invalid multibulk length");
+        return REQUEST_BAD;
+    }
+    if (is_stranger && count > STRANGER_ARGS_MAX) {
+        snprintf(error, 64, "ERR Protocol error: unauthenticated multibulk length");
         return REQUEST_BAD;
     }
     for (int64_t i = 0; i < count; i++) {
@@ -74,6 +80,10 @@ static enum request_result parse_array(struct model *m, struct view bytes, size_
         }
         if (!is_number || len < 0 || (uint64_t)len > BULK_MAX) {
             snprintf(error, 64, "ERR Protocol error: invalid bulk length");
+            return REQUEST_BAD;
+        }
+        if (is_stranger && len > STRANGER_BULK_MAX) {
+            snprintf(error, 64, "ERR Protocol error: unauthenticated bulk length");
             return REQUEST_BAD;
         }
         if (bytes.len - at < (size_t)len + 2)
@@ -107,11 +117,11 @@ static enum request_result parse_inline(struct model *m, struct view bytes, size
     return REQUEST_DONE;
 }
 
-enum request_result request_parse(struct model *m, struct view bytes, size_t *argc, size_t *used,
-                                  char error[64])
+enum request_result request_parse(struct model *m, struct view bytes, bool is_stranger,
+                                  size_t *argc, size_t *used, char error[64])
 {
     if (bytes.len == 0)
         return REQUEST_MORE;
-    return bytes.at[0] == '*' ? parse_array(m, bytes, argc, used, error)
+    return bytes.at[0] == '*' ? parse_array(m, bytes, is_stranger, argc, used, error)
                               : parse_inline(m, bytes, argc, used, error);
 }
