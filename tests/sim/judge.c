@@ -312,6 +312,8 @@ static void check_missed(struct reading *r, const struct item *item, int low, in
         return; // a reset between
     for (int i = low + 1; i < high; i++) {
         const struct entry *e = &r->truth->entries[i];
+        if (!r->judge->counts && e->removed_us <= item->at_us)
+            return; // trimmed before it was read, perhaps, which such a server does not say
         most++;
         least += !e->never && e->removed_by != REMOVED_BY_DEL;
     }
