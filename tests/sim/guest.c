@@ -148,7 +148,7 @@ static void go_away(struct guest *g, bool reset)
     g->in.len = g->out.len = g->taken = g->sse_data.len = 0;
     g->close_code = 0;
     g->sse_event[0] = g->sse_id[0] = '\0';
-    g->greeted = g->told_closing = g->was_live = g->sse_has_data = false;
+    g->greeted = g->told_closing = g->was_live = g->is_stale = g->sse_has_data = false;
     event_cancel(&g->wake);
     if (!event_is_set(&g->again))
         event_set(&g->again, world->now_us + pause_us(g), come_again);
@@ -418,6 +418,21 @@ void guest_note_gap(struct guest *g, struct view json)
     item.gap.reason = (enum gap_reason)i;
     trace("%s: is told %.*s", g->name, VIEW_ARG(json));
     record_add(&g->record, item);
+}
+
+// Protocol 9: stale, then ok, and so on.
+void guest_note_source(struct guest *g, struct view json)
+{
+    struct view text = json;
+    int64_t for_ms;
+    bool good = text_eat(&text, "{\"type\":\"source\",\"state\":\"");
+    bool stale = text_eat(&text, "stale\",\"for_ms\":");
+    good = good && (stale ? text_eat_number(&text, &for_ms) : text_eat(&text, "ok\"")) &&
+           text_eat(&text, "}") && text.len == 0;
+    if (!good || stale == g->is_stale)
+        guest_complain(g, "was told an odd source", json);
+    trace("%s: is told %.*s", g->name, VIEW_ARG(json));
+    g->is_stale = stale;
 }
 
 void guest_note_live(struct guest *g, struct view json)

@@ -42,7 +42,7 @@ struct guest {
     z_stream inflater;
     struct item opening; // what the handshake asked for
     int close_code;
-    bool greeted, told_closing, was_live;
+    bool greeted, told_closing, was_live, is_stale; // it was told so
     char sse_event[16], sse_id[EVENTID_MAX + 1];
     struct buffer sse_data;
     bool sse_has_data;
@@ -77,5 +77,6 @@ void guest_send_frame(struct guest *g, int head, struct view payload);
 void guest_note_event(struct guest *g, struct view data, bool has_id, struct eventid id);
 void guest_note_gap(struct guest *g, struct view json);
 void guest_note_live(struct guest *g, struct view json);
+void guest_note_source(struct guest *g, struct view json);
 void guest_renew_token(struct guest *g);
 void guest_complain(struct guest *g, const char *what, struct view about);

@@ -20,7 +20,9 @@ static void dispatch(struct guest *g)
         guest_note_gap(g, data);
     else if (strcmp(g->sse_event, "live") == 0)
         guest_note_live(g, data);
-    else if (g->sse_event[0] && strcmp(g->sse_event, "source") != 0)
+    else if (strcmp(g->sse_event, "source") == 0)
+        guest_note_source(g, data);
+    else if (g->sse_event[0])
         guest_complain(g, "was sent an odd event", view_of(g->sse_event));
     g->sse_event[0] = g->sse_id[0] = '\0';
     g->sse_data.len = 0;

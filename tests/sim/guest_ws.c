@@ -81,7 +81,9 @@ static void take_envelope(struct guest *g, struct view message)
         g->told_closing = true;
     else if (g->token_s && view_starts(message, VIEW("{\"type\":\"expiring\"")))
         take_expiring(g, message);
-    else if (!view_starts(message, VIEW("{\"type\":\"source\"")))
+    else if (view_starts(message, VIEW("{\"type\":\"source\"")))
+        guest_note_source(g, message);
+    else
         guest_complain(g, "was sent an odd message", message);
 }
 

@@ -1,7 +1,7 @@
 // The simulator: worlds, one after another, each from a seed; README.md says how to use it.
 //
 //   sim [SEED=n] [WORLDS=n] [SECONDS=n] [TRACE=1] [KEEP=3,7-9] [SHRINK=1] [TWICE=1]
-//       [SEEDS=file] [SHORT_MEMORY=1]
+//       [SEEDS=file] [SHORT_MEMORY=1] [STOP=1]
 //
 // Worlds run in a child process, so that one that crashes is a failure like another.
 #include <errno.h>
@@ -22,7 +22,7 @@ struct options {
     uint64_t seed;
     long worlds; // 0: as long as there is time
     double seconds;
-    bool tracing, shrinks, twice, lacks_memory;
+    bool tracing, shrinks, twice, lacks_memory, stops; // at the first failure
     const char *keep;
 };
 
@@ -109,7 +109,7 @@ static void add_up(const struct outcome *o)
 static void play_worlds(const struct options *o, double until)
 {
     while ((o->worlds == 0 || progress->worlds < o->worlds) &&
-           (o->worlds > 0 || seconds_now() < until)) {
+           (o->worlds > 0 || seconds_now() < until) && !(o->stops && progress->failed)) {
         play(o, progress->seed, &progress->outcome);
         add_up(&progress->outcome);
         if (progress->outcome.failures > 0) {
@@ -152,6 +152,8 @@ static void play_in_children(const struct options *o)
         progress->failed++;
         progress->worlds++;
         progress->seed++;
+        if (o->stops)
+            return;
     }
 }
 
@@ -279,6 +281,7 @@ int main(int argc, char **argv)
         .shrinks = number(argc, argv, "SHRINK", 0) > 0,
         .twice = number(argc, argv, "TWICE", 0) > 0,
         .lacks_memory = number(argc, argv, "SHORT_MEMORY", 0) > 0,
+        .stops = number(argc, argv, "STOP", 0) > 0,
         .keep = option(argc, argv, "KEEP"),
     };
     progress =

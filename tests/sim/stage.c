@@ -357,7 +357,8 @@ static const struct guest *find_late(const struct stage *s, const int *marks)
 {
     for (int i = 0; i < s->guest_count; i++) {
         const struct guest *g = &s->guests[i];
-        if (g->kind != GUEST_HISTORY && g->newest < marks[g->stream - s->streams])
+        bool is_late = g->newest < marks[g->stream - s->streams] || g->is_stale;
+        if (g->kind != GUEST_HISTORY && is_late)
             return g;
     }
     return NULL;
@@ -382,10 +383,11 @@ static void let_them_catch_up(struct stage *s)
             publisher_add(&s->streams[i], 1);
     } while (late && world->now_us < until_us);
     if (late)
-        world_fail("late: %s on %s has #%d as its newest event, and not #%d, %d s after the last "
-                   "fault",
-                   late->name, late->stream->name, late->newest, marks[late->stream - s->streams],
-                   UP_TO_DATE_US_MAX / 1000000);
+        world_fail("late: %s on %s has #%d as its newest event%s, and should have #%d, %d s after "
+                   "the last fault",
+                   late->name, late->stream->name, late->newest,
+                   late->is_stale ? " and was told that Redis cannot be read" : "",
+                   marks[late->stream - s->streams], UP_TO_DATE_US_MAX / 1000000);
 }
 
 static bool all_brokers_have_gone(struct stage *s)
