@@ -299,7 +299,7 @@ static void check_missed(struct reading *r, const struct item *item, int low, in
 {
     int64_t told = 0;
     int least = 0, most = 0;
-    if (r->gap_count == 0 || r->had < 0 || r->gap_count == GAPS_MAX)
+    if (r->gap_count == 0 || r->had < 0 || r->gap_count == GAPS_MAX || r->furthest > r->had)
         return;
     for (int i = 0; i < r->gap_count; i++) {
         const struct item *g = &r->gaps[i];

@@ -22,7 +22,8 @@
 //   must take those for events that it has had;
 // - *looks trimmed*: a stream that was deleted, made anew, and has had trimmed at least as many
 //   events as it had had when it was read last, looks like one that was never deleted.
-// - *uncounted*: before Redis 7, what an empty stream was given and lost again before it was read.
+// - *uncounted*: before Redis 7, what a stream was given and lost again before it was read by a
+//   broker that had found it empty.
 #include "judge.h"
 
 static bool left_before_a_reset(const struct reading *r, const struct entry *e)
@@ -183,7 +184,7 @@ bool reading_excuses(struct reading *r, const struct entry *e, const struct entr
                     truth_run_end(r->truth, e->run) <= live_us && !was_known(r, e, had, live_us)) ||
                    (in_replay && had && was_overtaken(r, e, had, live_us)) ||
                    looks_trimmed(r, e, had, next, at_us) ||
-                   (!r->judge->counts && !has_had && e->removed_us <= at_us);
+                   (!r->judge->counts && (!has_had || in_replay) && e->removed_us <= at_us);
     r->judge->excused += excused;
     return excused;
 }

@@ -158,6 +158,8 @@ void plan_draw(struct plan *p, uint64_t seed, bool lacks_memory)
     p->length_us = RNG_PICK(&r, 2, 5, 10) * 1000000;
     p->sets_clocks = rng_chance(&r, 100);
     draw_streams(p, (struct rng){ rng_next(&r) });
+    if (p->durability == HOST_LOADS_SAVED) // ids would go back without being another life's
+        p->sets_clocks = false;
     draw_brokers(p, (struct rng){ rng_next(&r) });
     draw_roughness(p, (struct rng){ rng_next(&r) });
     draw_publishing(p, (struct rng){ rng_next(&r) }, PICK(50, 500, 500, 900));

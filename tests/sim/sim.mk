@@ -42,4 +42,7 @@ sim-asan: $(DIR_simasan)/simulator ## the same under ASan and UBSan
 sim-seeds: $(DIR_sim)/simulator ## the seeds that failed once
 	@$< SEEDS=tests/sim/seeds
 
-.PHONY: sim sim-asan sim-seeds
+sim-mutants: ## bugs that are planted, each of which the simulator must find
+	@tests/sim/mutate
+
+.PHONY: sim sim-asan sim-seeds sim-mutants
