@@ -1,5 +1,7 @@
 #include "tail/source.h"
 
+#include "tail/telling.h"
+
 void source_add_queue(struct source *s, struct deadline_queue *q, int64_t after_ms,
                       void (*due)(struct deadline *))
 {
@@ -10,6 +12,8 @@ void source_add_queue(struct source *s, struct deadline_queue *q, int64_t after_
 void source_init(struct source *s)
 {
     feeds_init(&s->feeds);
+    telling_init(&s->feeds);
+    loop_add_queue(s->loop, &s->feeds.second_reads);
     rings_init(&s->feeds.rings, s->config, s->stats, s->loop);
     deadline_init(&s->poll);
     deadline_init(&s->hold);

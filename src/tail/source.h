@@ -34,6 +34,7 @@ struct ask {
     struct feed *feed;
     size_t bytes;    // of a read: what its answer is expected to bring
     int64_t sent_ms; // of TIME: when, monotonic
+    uint64_t epoch;  // of FENCE: the recovery that it was asked in
 };
 
 // A stream that is waited for on the hotline.

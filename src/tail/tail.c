@@ -9,6 +9,7 @@
 #include "tail/asks.h"
 #include "tail/following.h"
 #include "tail/hot.h"
+#include "tail/telling.h"
 #include "tail/trouble.h"
 
 #define TICK_MS 1000 // sweep slice and clock check
@@ -122,8 +123,8 @@ static void take_letter(void *ctx, struct letter *letter)
 
 static void tell_changes(struct source *s)
 {
-    for (struct list *node; (node = list_pop(&s->feeds.changed));)
-        ring_tell(&LIST_ITEM(node, struct feed, in_changed)->ring);
+    for (struct feed *f; (f = telling_next(&s->feeds));)
+        ring_tell(&f->ring);
 }
 
 // Redis was unreadable, and is not any more; clients may have been told so, and wait to be
@@ -162,14 +163,14 @@ static void take_pulse(struct source *s)
 static bool before_sleep(void *ctx)
 {
     struct source *s = &((struct tail *)ctx)->source;
+    trouble_look(s);
     take_pulse(s);
     tell_changes(s);
     bool editions_left = rings_fill(&s->feeds.rings);
     asks_read_dirty(s);
     link_flush(s->link);
     hot_wait(s);
-    bool reads_left =
-        !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
+    bool reads_left = !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
     return editions_left || reads_left;
 }
 

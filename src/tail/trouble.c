@@ -65,6 +65,12 @@ void trouble_none(struct feed *f)
 
 // ---- the whole server ---------------------------------------------------------------
 
+static void hold_reads(struct source *s)
+{
+    if (!deadline_armed(&s->hold))
+        deadline_arm(&s->holds, &s->hold, s->loop->now_ms);
+}
+
 static void server_fails(struct source *s, struct view error)
 {
     uint64_t not_said;
@@ -74,8 +80,14 @@ static void server_fails(struct source *s, struct view error)
             SAY_I("not_said", (int64_t)not_said), SAY_S("hint", hint_for(error)));
     }
     s->troubled = true;
-    if (!deadline_armed(&s->hold))
-        deadline_arm(&s->holds, &s->hold, s->loop->now_ms);
+    hold_reads(s);
+}
+
+// Who failed may have been dropped since, with nobody left who would be read soon.
+void trouble_look(struct source *s)
+{
+    if (s->troubled && s->reads_in_flight == 0 && list_empty(&s->feeds.dirty))
+        hold_reads(s);
 }
 
 // One stream is read at least, for who failed may have been dropped meanwhile.

@@ -196,8 +196,8 @@ static bool may_be_read(const struct client *c, bool blocked)
         return false;
     if (blocked && (c->state == CLIENT_HEAD || c->state == CLIENT_HISTORY))
         return false; // no more requests before the replies have left
-    if (c->state == CLIENT_HISTORY && x->in.len >= INPUT_MAX)
-        return false; // its next requests are kept, within a bound, until it has been sent
+    if (x && x->in.len >= INPUT_MAX && client_is_for_history(c))
+        return false; // they wait until it has been sent
     return x == NULL || (x->outbox.bytes < OUTBOX_MAX && !deadline_armed(&x->resume));
 }
 

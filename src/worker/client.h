@@ -102,7 +102,7 @@ struct extra {
     size_t ending_at;        // its place in all->ending
     int64_t inflate_from_us; // what it unfolds is paid for up to here (frames.c)
     int64_t auth_from_ms;    // its in-band tokens are paid for up to here (expiry.c)
-    struct deadline resume;  // armed while its input waits for that
+    struct deadline resume;  // armed while what it has sent waits: to be paid for, or for its turn
     uint8_t pong_len;        // of the newest pong, which is not in the outbox yet
     char pong[WS_CONTROL_MAX];
     bool starting;      // `start` is still needed
@@ -142,7 +142,7 @@ struct clients {
     struct list leaving; // CLOSING
     struct list dead;
     struct deadline_queue heads, holds, joins, pings, comments, pongs, stalls, drains, looks,
-        pauses, resumes;
+        pauses, resumes, turns;
     struct deadline look;   // at Redis's pulse, and at tokens that end soon
     struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;
@@ -194,6 +194,11 @@ static inline struct client *client_of(struct list *node) // of a stream's list
 static inline bool client_is_sse(const struct client *c)
 {
     return c->sub.stream && c->sub.stream->form == FORM_SSE;
+}
+
+static inline bool client_is_for_history(const struct client *c) // it waits for one or reads it
+{
+    return c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history);
 }
 
 static inline bool client_tells(const struct client *c) // its format has more than events

@@ -16,6 +16,8 @@
 #define HOLD_MS 1000
 #define JOIN_MS 1000
 #define LOOK_MS 250
+#define RESUME_MS 50 // between looks at whether a client has waited enough
+#define TURN_MS 1    // the others' turn comes before its next requests
 #define SAY_EVERY_MS 10000
 
 // ---- what epoll says ------------------------------------------------------------
@@ -37,7 +39,9 @@ static void take_input(struct client *c, char *at, size_t len)
         if (client_is_sse(c))
             break;
         keep_input(c, at, len);
-        if (c->extra->in.len > INPUT_MAX)
+        if (c->extra->wants_history)
+            client_watch(c, c->interest & EPOLLOUT);
+        else if (c->extra->in.len > INPUT_MAX)
             client_die(c, "sent too much before the handshake was over");
         break;
     case CLIENT_OPEN:
@@ -67,15 +71,20 @@ static void take_kept_input(struct client *c)
         client_drop_extra_if_idle(c);
 }
 
+static bool is_owed_a_reply(const struct client *c)
+{
+    if (c->state == CLIENT_HEAD && c->extra && deadline_armed(&c->extra->resume))
+        return true; // to requests that wait for their turn
+    return client_is_for_history(c) ||
+           ((c->state == CLIENT_HEAD || c->state == CLIENT_CLOSING) && client_has_outbox(c));
+}
+
 // The peer sends nothing more. Who is owed a reply may still read it (half-closed); a
 // stream's client has gone.
 static void peer_ended(struct client *c)
 {
-    bool history =
-        c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history);
-    bool reply = (c->state == CLIENT_HEAD || c->state == CLIENT_CLOSING) && client_has_outbox(c);
     c->peer_ended = true;
-    if (history || reply)
+    if (is_owed_a_reply(c))
         client_watch(c, client_has_outbox(c));
     else
         client_die(c, "the peer closed the connection");
@@ -101,7 +110,7 @@ static void readable(struct client *c)
 static void after_serving(struct client *c)
 {
     take_kept_input(c);
-    if (c->state == CLIENT_HEAD && c->peer_ended && !client_has_outbox(c))
+    if (c->state != CLIENT_DEAD && c->peer_ended && !is_owed_a_reply(c))
         client_die(c, "the peer closed the connection");
     if (c->going_away && client_has_log(c) && !client_has_outbox(c) && client_has_caught_up(c))
         close_for_drain(c);
@@ -133,6 +142,10 @@ static void resume_due(struct deadline *d)
 {
     struct extra *x = CONTAINER_OF(d, struct extra, resume);
     struct client *c = x->of;
+    if (c->state == CLIENT_OPEN && frames_have_to_wait(c)) {
+        deadline_arm(&c->all->resumes, d, c->all->loop->now_ms);
+        return;
+    }
     client_watch(c, c->interest & EPOLLOUT);
     after_serving(c);
 }
@@ -213,7 +226,8 @@ void clients_init(struct clients *all)
     init_queue(all, &all->drains, 0, drain_due);
     init_queue(all, &all->looks, LOOK_MS, look_due);
     init_queue(all, &all->pauses, config->flush_ms, pause_due);
-    init_queue(all, &all->resumes, 0, resume_due);
+    init_queue(all, &all->resumes, RESUME_MS, resume_due);
+    init_queue(all, &all->turns, TURN_MS, resume_due);
 }
 
 void clients_start(struct clients *all)
@@ -304,6 +318,7 @@ void clients_failure(struct clients *all, struct failure *failure)
     (void)all;
     if (s->clients > 0) {
         stream_join(s);
+        stream_fail(s);
         struct list *list;
         for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
             LIST_EACH (node, list)
@@ -401,12 +416,12 @@ bool clients_flush(struct clients *all)
 
 static void drain_client(struct clients *all, struct client *c, int64_t after_ms)
 {
-    if (c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history))
+    if (client_is_for_history(c))
         return; // it goes on as long as it gets on
-    if (c->state == CLIENT_JOINING)
-        subscription_let_wait_inside(c);
-    if (c->state == CLIENT_DEAD)
-        return;
+    if (c->state == CLIENT_JOINING) {
+        subscription_let_in_to_wait(c);
+        stream_mark_changed(c->sub.stream); // it is flushed with all who wait
+    }
     deadline_arm_at(&all->drains, &c->deadline, all->loop->now_ms + after_ms);
 }
 
@@ -449,8 +464,7 @@ static void kill_all(struct list *clients)
 
 void clients_done(struct clients *all)
 {
-    for (struct table_node *n; (n = table_any(&all->streams->by_id));) {
-        struct stream *s = TABLE_ITEM(n, struct stream, by_id);
+    for (struct stream *s; (s = streams_any(all->streams));) {
         stream_join(s);
         struct list *list;
         for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)

@@ -4,6 +4,7 @@ void streams_init(struct streams *s, struct mailbox *self, struct mailbox *tail)
 {
     *s = (struct streams){ .self = self, .tail = tail };
     table_init(&s->by_id);
+    list_init(&s->failed);
     list_init(&s->changed);
 }
 
@@ -27,6 +28,7 @@ static struct stream *stream_new(struct streams *all, struct view key)
     *s = (struct stream){ .all = all, .id_len = key.len - 1, .epoch_due = all->epoch_due };
     memcpy(s->key, key.at, key.len);
     s->form = (enum form)key.at[0];
+    list_init(&s->in_failed);
     list_init(&s->in_changed);
     list_init(&s->waiting);
     list_init(&s->idle);
@@ -73,7 +75,9 @@ struct stream *streams_find(struct streams *s, enum form form, struct view id)
 // has said farewell, for letters that name it may be under way.
 static void unfollow(struct stream *s)
 {
-    table_remove(&s->all->by_id, &s->by_id);
+    if (!s->failed)
+        table_remove(&s->all->by_id, &s->by_id);
+    list_remove(&s->in_failed);
     list_remove(&s->in_changed);
     deadline_cancel(&s->pause);
     log_done(&s->log);
@@ -90,6 +94,23 @@ void stream_leave(struct stream *s)
     CHECK(s->clients > 0);
     if (--s->clients == 0)
         unfollow(s);
+}
+
+void stream_fail(struct stream *s)
+{
+    if (s->failed)
+        return;
+    s->failed = true;
+    table_remove(&s->all->by_id, &s->by_id);
+    list_push(&s->all->failed, &s->in_failed);
+}
+
+struct stream *streams_any(const struct streams *s)
+{
+    struct table_node *node = table_any(&s->by_id);
+    if (node)
+        return TABLE_ITEM(node, struct stream, by_id);
+    return list_empty(&s->failed) ? NULL : LIST_ITEM(s->failed.next, struct stream, in_failed);
 }
 
 struct list *stream_list(struct stream *s, size_t i)

@@ -17,6 +17,7 @@
 struct stream {
     struct streams *all;
     struct table_node by_id;
+    struct list in_failed;  // of all->failed, once it is not in the table any more
     struct list in_changed; // of all->changed: idle or ready clients have something to do
     struct list waiting, idle, ready, blocked;
     size_t clients;        // in any list
@@ -28,6 +29,7 @@ struct stream {
     uint64_t epoch;     // the log is up to date as of this recovery of Redis
     uint64_t epoch_due; // and is stale until it is up to date as of this one
     bool primed;
+    bool failed; // the tail has forgotten it: a client that comes now begins anew
     enum form form;
     size_t id_len;
     char key[]; // the form and the id
@@ -35,6 +37,7 @@ struct stream {
 
 struct streams {
     struct table by_id;
+    struct list failed; // those that some client still reads the end of
     struct list changed;
     struct mailbox *self, *tail;
     uint64_t epoch_due; // of a stream that is new
@@ -49,6 +52,11 @@ void streams_done(struct streams *s); // frees what is left, clients having gone
 struct stream *streams_find(struct streams *s, enum form form, struct view id);
 void stream_join(struct stream *s);
 void stream_leave(struct stream *s);
+
+// The tail has forgotten the stream: nobody new joins it. Who reads what there was of it
+// may go on.
+void stream_fail(struct stream *s);
+struct stream *streams_any(const struct streams *s); // one that has clients; NULL: none has
 
 struct list *stream_list(struct stream *s, size_t i); // each of its lists; NULL: no more
 

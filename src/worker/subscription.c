@@ -16,6 +16,7 @@ void subscription_look_at_pulse(struct clients *all)
         streams_mark_stale(all->streams, epoch);
 }
 
+// The handshake goes out.
 static void let_in(struct client *c)
 {
     struct extra *x = c->extra;
@@ -154,8 +155,7 @@ void subscription_fail(struct client *c, int close_code, struct view reason)
     close_with(c, close_code, reason, "the stream cannot be read");
 }
 
-// What is published from now on it will get, by the time of the events.
-void subscription_let_wait_inside(struct client *c)
+void subscription_let_in_to_wait(struct client *c)
 {
     struct extra *x = c->extra;
     x->let_in_ms = clients_redis_now_ms(c->all);
@@ -164,18 +164,22 @@ void subscription_let_wait_inside(struct client *c)
     let_in(c);
     if (client_tells(c) && !client_is_sse(c))
         tell_hello(c, clients_window_start_ms(c->all)); // knowing nothing yet
-    client_flush(c);
 }
 
-// A history cannot wait inside, but waits while the stream is being read.
+// A history cannot wait inside, but while Redis can be read.
 void subscription_join_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     struct clients *all = c->all;
-    if (!c->extra->wants_history)
-        subscription_let_wait_inside(c);
-    else if (pulse_readable(all->pulse, all->loop->now_ms))
+    struct extra *x = c->extra;
+    if (x->wants_history && pulse_readable(all->pulse, all->loop->now_ms)) {
         deadline_arm(&all->joins, &c->deadline, all->loop->now_ms);
-    else
+        return;
+    }
+    if (x->wants_history) {
         subscription_refuse(c, "Redis cannot be read");
+        return;
+    }
+    subscription_let_in_to_wait(c);
+    client_flush(c);
 }

@@ -297,6 +297,17 @@ def test_requests_that_come_during_a_history_are_kept_within_a_bound(start, redi
     assert is_sanitizer_build() or most < 1000, (most, sent)
 
 
+def test_messages_that_say_nothing_have_a_rate_too(broker, stream):
+    """Only what came of them was counted: nothing, so there was no end of them."""
+    packed = b"\x02\x00"  # deflated, an empty text
+    with RawWs(broker, stream, headers=[OFFER]) as ws:
+        begun = time.monotonic()
+        ws.send(RawWs.encode(TEXT, packed, rsv=4) * 10_000)  # 66 bytes each, as we count
+        ws.frame(PING)
+        assert ws.next_frame().opcode == PONG
+        assert time.monotonic() - begun > 1.4  # 660 KB, of which 256 KiB were free
+
+
 # --- tokens in-band ----------------------------------------------------------------------
 
 
@@ -366,6 +377,41 @@ def test_early_bytes_are_read_in_order(start, stream):
         answers = wire.read_to(b"early and late")
         assert answers.count(b"\x8a") in (1, 2), answers  # the newest will do
         assert b"\x88" not in answers
+
+
+def health(count):
+    return b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * count
+
+
+def test_requests_behind_a_history_wait_in_the_socket(start, stream):
+    """It was cut when there were more than 16 KiB of them before the stream was read, and kept
+    without a bound while the history was sent."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    with Wire(broker.port) as wire:
+        redis.hang()
+        head = f"GET {history_path(stream)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        wire.send(head + health(1500))  # 54 KB
+        time.sleep(0.1)  # it has read what it wants to
+        redis.go_on()
+        assert wire.reply().json()["complete"]
+        for _ in range(1500):
+            assert wire.reply().json()["status"] == "ok"
+
+
+def test_an_event_stream_behind_a_history_ends_with_its_client(start, stream):
+    """Who had closed its side while it waited for the history stayed for ever."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    with Wire(broker.port) as wire:
+        redis.hang()
+        for path in (history_path(stream), sse_path(stream)):
+            wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wire.sock.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)  # it has seen that
+        redis.go_on()
+        assert wire.reply().json()["complete"]
+        wire.rest()
 
 
 @pytest.mark.parametrize("path", ["/health", "history"])
