@@ -31,7 +31,7 @@ static bool floor_is_asked_for(const struct floor *floor, const struct start *st
     if (eventid_is_none(floor->id))
         return false;
     switch (start->kind) {
-    case START_FIRST: return start->at_ms > 0 && floor->time_ms >= start->at_ms;
+    case START_FIRST: return start->at_ms != 0 && floor->time_ms >= start->at_ms;
     case START_LIVE:
     case START_LAST:
     case START_TIME: return floor->time_ms >= start->at_ms;
