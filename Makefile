@@ -36,7 +36,7 @@ LDLIBS   := -lssl -lcrypto -lz -ljansson -lpthread -lm
 
 # A flavour is one way to compile everything: its compiler, its flags for
 # compiling and linking, its directory. Objects live in build/obj/<flavour>.
-FLAVOURS := release asan tsan fuzz
+FLAVOURS := release asan tsan fuzz sim simasan
 
 CC_release  = $(CC)
 DIR_release = $(BUILD)
@@ -57,6 +57,18 @@ CC_fuzz  = $(FUZZ_CC)
 DIR_fuzz = $(BUILD)/fuzz
 CF_fuzz  = -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LF_fuzz  = -fsanitize=fuzzer,address,undefined
+
+# The simulator: its variables are moved (tests/sim/sim.mk), and so must not be addressed as PIE's.
+CC_sim  = $(CC)
+DIR_sim = $(BUILD)/sim
+CF_sim  = -O2 -fno-pie -Itests/sim
+LF_sim  = -no-pie
+
+CC_simasan  = $(CC)
+DIR_simasan = $(BUILD)/simasan
+CF_simasan  = -O1 -fno-omit-frame-pointer -fno-pie -Itests/sim -fsanitize=address,undefined \
+              -fno-sanitize-recover=all
+LF_simasan  = -no-pie -fsanitize=address,undefined
 
 # ---------------------------------------------------------------- what there is
 
@@ -140,6 +152,8 @@ fuzz: ## each fuzz harness for FUZZ_SECONDS (60)
 soak: $(BUILD)/bond-broker ## the checker for SECONDS (600) from SEED on: kills, floods, trims
 	@BOND_BROKER_BIN=$(or $(BOND_BROKER_BIN),$(BUILD)/bond-broker) /usr/bin/python3 \
 	    tests/serve/checker.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+include tests/sim/sim.mk
 
 # ---------------------------------------------------------------- bench
 

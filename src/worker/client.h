@@ -103,6 +103,7 @@ struct extra {
     struct gap gap;          // owed: of all that was passed over since the last one was told
     int64_t let_in_ms;       // Redis's clock, when it was let in to wait inside; 0: it was not
     uint64_t live_seq;       // a replay ends here
+    struct eventid live_id;  // the newest event then, where the log has none before live_seq
     struct in6_addr address; // of a client that is held
     int queued;              // bytes in its socket when we looked last (client_got_on)
     size_t ending_at;        // its place in all->ending

@@ -19,8 +19,8 @@
 #define JOIN_MS 1000
 #define LOOK_MS 250
 #define NO_SEATS_MS 60000 // that a socket of many streams may have none
-#define RESUME_MS 50 // between looks at whether a client has waited enough
-#define TURN_MS 1    // the others' turn comes before its next requests
+#define RESUME_MS 50      // between looks at whether a client has waited enough
+#define TURN_MS 1         // the others' turn comes before its next requests
 #define SAY_EVERY_MS 10000
 
 // ---- what epoll says ------------------------------------------------------------

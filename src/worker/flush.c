@@ -69,7 +69,7 @@ static void queue_due(struct client *c)
         choose_newest(c);
     x = c->extra;
     if (tell_live_is_due(c)) {
-        tell_live(c, c->sub.stream, c->sub.cursor.seq);
+        tell_live(c, c->sub.stream, c->sub.cursor.seq, x->live_id);
         x->replaying = false;
     }
     if (x && x->says_expiring) {

@@ -41,12 +41,13 @@ struct seat {
 
 struct seat_more {
     struct seat *of;
-    struct start start;   // where it wants to begin
-    int64_t let_in_ms;    // Redis's clock, when it was let in to wait; 0: it was not
-    uint64_t live_seq;    // its replay ends here
-    struct gap first_gap; // of what it asked for, this will not come
-    struct gap slow_gap;  // of all that was passed over since the last one was told
-    struct deadline join; // armed while the stream is not primed
+    struct start start;     // where it wants to begin
+    int64_t let_in_ms;      // Redis's clock, when it was let in to wait; 0: it was not
+    uint64_t live_seq;      // its replay ends here
+    struct eventid live_id; // and this was the newest id then
+    struct gap first_gap;   // of what it asked for, this will not come
+    struct gap slow_gap;    // of all that was passed over since the last one was told
+    struct deadline join;   // armed while the stream is not primed
     bool says_hello, has_first_gap, replaying, has_slow_gap, to_latest, says_expiring, confirmed;
     uint8_t ref_len;
     char ref[COMMAND_REF_MAX]; // of the command that asked for it

@@ -39,7 +39,8 @@ void seat_start(struct seat *seat, const struct start *start, struct view ref)
     struct stream *s = seat->stream;
     struct seat_more *more = seat_need_more(seat);
     more->start = *start;
-    bool is_now = start->kind == START_LIVE || start->kind == START_LAST;
+    bool is_now =
+        start->kind == START_LIVE || start->kind == START_LAST || start->kind == START_FIRST;
     if (is_now && !s->primed && more->start.at_ms == 0)
         more->start.at_ms = clients_redis_now_ms(all) - CLOCK_ERROR_MS;
     more->says_hello = true;
@@ -81,8 +82,8 @@ void seat_begin(struct seat *seat, bool refreshed)
     seat->due = seat->every_ms > 0;
     more->replaying = true;
     more->live_seq = s->log.end_seq;
-    more->has_first_gap =
-        place.has_gap && !(seat->every_ms > 0 && pace_passes_over(&place.gap));
+    more->live_id = s->last;
+    more->has_first_gap = place.has_gap && !(seat->every_ms > 0 && pace_passes_over(&place.gap));
     more->first_gap = place.gap;
     make_ready(seat);
 }
@@ -183,7 +184,7 @@ static void say_more(struct seat *seat)
     if (seat->due)
         choose_newest(seat);
     if (live_is_due(seat)) {
-        tell_live(c, s, seat->seq);
+        tell_live(c, s, seat->seq, more->live_id);
         more->replaying = false;
     }
     if (more->says_expiring)

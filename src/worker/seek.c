@@ -30,6 +30,7 @@ static bool floor_is_asked_for(const struct floor *floor, const struct start *st
     if (eventid_is_none(floor->id))
         return false;
     switch (start->kind) {
+    case START_FIRST: return start->at_ms != 0 && floor->time_ms >= start->at_ms;
     case START_LIVE:
     case START_LAST:
     case START_TIME: return floor->time_ms >= start->at_ms;
@@ -101,6 +102,13 @@ static struct seek_place begin_anew(const struct log *l, struct eventid after, u
     };
 }
 
+// Of what came while it waited inside, nothing goes unsaid.
+static uint64_t began_to_wait(const struct log *l, const struct start *start, uint64_t first)
+{
+    uint64_t since = start->at_ms ? log_seek_time(l, start->at_ms) : first;
+    return since < first ? since : first;
+}
+
 struct seek_place seek_start(const struct log *l, const struct floor *floor, struct eventid last,
                              const struct start *start, int64_t window_ms)
 {
@@ -117,7 +125,7 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
         if (start->at_ms == 0 || seek_newest_event(l, wanted) < wanted)
             return (struct seek_place){ .seq = seek_newest_event(l, wanted) };
         break; // there was none then: what came since may have been trimmed
-    case START_FIRST: break;
+    case START_FIRST: wanted = began_to_wait(l, start, first); break;
     case START_TIME: wanted = log_seek_time(l, start->at_ms); break;
     case START_ID: wanted = log_seek_id(l, start->id); break;
     case START_AFTER:

@@ -63,6 +63,7 @@ static void set_cursor(struct client *c)
         return;
     x->replaying = true;
     x->live_seq = s->log.end_seq;
+    x->live_id = s->last;
     if (!client_is_sse(c) && !x->greeted)
         say_hello(c);
     if (place.has_gap && !(c->sub.every_ms > 0 && pace_passes_over(&place.gap)))
@@ -169,7 +170,7 @@ void subscription_let_in_to_wait(struct client *c)
 {
     struct extra *x = c->extra;
     x->let_in_ms = clients_redis_now_ms(c->all);
-    if (x->start.kind == START_LIVE || x->start.kind == START_LAST)
+    if (x->start.kind == START_LIVE || x->start.kind == START_LAST || x->start.kind == START_FIRST)
         x->start.at_ms = x->let_in_ms;
     let_in(c);
     if (client_tells(c) && !client_is_sse(c))

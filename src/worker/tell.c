@@ -48,12 +48,12 @@ void tell_source(struct client *c, const struct stream *s, bool names)
     tell_text(c, s->form, "source", text);
 }
 
-void tell_live(struct client *c, const struct stream *s, uint64_t seq)
+void tell_live(struct client *c, const struct stream *s, uint64_t seq, struct eventid known)
 {
     struct buffer *text = tell_empty_text(c);
     struct eventid last = seek_event_id_before(&s->log, seq);
-    if (eventid_is_none(last))
-        last = s->last;
+    if (eventid_is_none(last)) // s->last may be that of an event after the cursor by now
+        last = known;
     notice_live(text, stream_id(s), last);
     if (s->form == FORM_SSE) { // who reconnects before the first event resumes from here
         char id[EVENTID_MAX + 1];

@@ -12,7 +12,8 @@ void tell_hello(struct client *c, const struct stream *s, int64_t window_ms, str
 void tell_gap(struct client *c, const struct stream *s, const struct gap *gap);
 void tell_source(struct client *c, const struct stream *s, bool names); // stale or ok, as it is
 // All that there was when the client came has been sent, up to seq.
-void tell_live(struct client *c, const struct stream *s, uint64_t seq);
+// known: the newest id of the stream when the client got its place.
+void tell_live(struct client *c, const struct stream *s, uint64_t seq, struct eventid known);
 void tell_expiring(struct client *c, const struct stream *s, bool names, int64_t expiry_s);
 void tell_closing(struct client *c, int code, struct view reason, int64_t reconnect_ms);
 // One of notice.h's texts, in a form that tells.
