@@ -112,8 +112,8 @@ bool model_is_blocked(const struct model_conn *c); // in XREAD BLOCK
 
 // ---- its data -------------------------------------------------------------------
 // A snapshot is a copy of all keys: what an RDB file or a replica that is so far behind holds.
-// Loading one takes the place of all keys, as a full resynchronisation does: whoever tracks keys
-// hears that all are invalid.
+// Loading one takes the place of all keys, as a full resynchronisation does, in a turn of its own:
+// whoever tracks keys hears that all are invalid.
 
 struct model_image *model_save(const struct model *m);
 void model_load(struct model *m, const struct model_image *image);

@@ -36,10 +36,17 @@ bool one_in(struct chance *chance, size_t n)
 
 // Its words, and the memory that they stand in.
 struct command_text {
+    const char *before; // another command; NULL: none
     size_t count, used;
     struct view words[WORDS_MAX];
     char text[TEXT_MAX];
 };
+
+static void begin(struct command_text *t)
+{
+    t->before = NULL;
+    t->count = t->used = 0;
+}
 
 static void put(struct command_text *t, struct view word)
 {
@@ -333,6 +340,15 @@ static void write_xinfo(struct chatter *ch, struct command_text *t)
 
 // ---- keys and connections -------------------------------------------------------
 
+// Not in a transaction: Redis then goes through who waits in an order of its own.
+static void write_flush(struct chatter *ch, struct command_text *t)
+{
+    t->before = "DISCARD";
+    say_any_case(ch, t, one_in(&ch->chance, 2) ? "FLUSHALL" : "FLUSHDB");
+    if (one_in(&ch->chance, 6))
+        say(t, PICK(ch, "SYNC", "ASYNC", "x"));
+}
+
 static void write_key_command(struct chatter *ch, struct command_text *t)
 {
     switch (below(&ch->chance, 10)) {
@@ -362,11 +378,7 @@ static void write_key_command(struct chatter *ch, struct command_text *t)
         say_any_case(ch, t, "XLEN");
         say_key(ch, t);
         return;
-    default:
-        say_any_case(ch, t, one_in(&ch->chance, 2) ? "FLUSHALL" : "FLUSHDB");
-        if (one_in(&ch->chance, 6))
-            say(t, PICK(ch, "SYNC", "ASYNC", "x"));
-        return;
+    default: write_flush(ch, t); return;
     }
     for (size_t n = 1 + below(&ch->chance, 3); n > 0; n--)
         say_key(ch, t);
@@ -440,6 +452,8 @@ static void write_plain(struct chatter *ch, struct command_text *t)
 
 static void finish(struct chatter *ch, const struct command_text *t, struct buffer *out)
 {
+    if (t->before)
+        chatter_write_words(ch, t->before, out);
     resp_command(out, t->count, t->words);
     ch->commands++;
 }
@@ -447,7 +461,7 @@ static void finish(struct chatter *ch, const struct command_text *t, struct buff
 void chatter_write(struct chatter *ch, enum chatter_kind kind, struct buffer *out)
 {
     struct command_text t;
-    t.count = t.used = 0;
+    begin(&t);
     switch (kind) {
     case CHATTER_PLAIN: write_plain(ch, &t); break;
     case CHATTER_STAR: write_xadd(ch, &t, "n1", "*"); break;
@@ -461,7 +475,7 @@ void chatter_write_short_block(struct chatter *ch, unsigned ms, struct buffer *o
 {
     struct command_text t;
     char text[24];
-    t.count = t.used = 0;
+    begin(&t);
     snprintf(text, sizeof(text), "%u", ms);
     write_xread(ch, &t, text);
     finish(ch, &t, out);
@@ -470,7 +484,7 @@ void chatter_write_short_block(struct chatter *ch, unsigned ms, struct buffer *o
 void chatter_write_words(struct chatter *ch, const char *words, struct buffer *out)
 {
     struct command_text t;
-    t.count = t.used = 0;
+    begin(&t);
     say_words(&t, words);
     finish(ch, &t, out);
 }

@@ -76,14 +76,25 @@ static void tell(struct game *g, size_t pair, const char *what, struct view byte
         printf(VIEW_FMT, (int)(g->story.len - before), g->story.at + before);
 }
 
+#define AROUND 200 // bytes that are shown before the first difference
+
+static struct view from_difference(struct view v, size_t at)
+{
+    size_t from = at > AROUND ? at - AROUND : 0;
+    return (struct view){ v.at + from, v.len - from };
+}
+
 static _Noreturn void differ(struct game *g, size_t pair, const char *what, struct view real,
                              struct view model)
 {
     struct buffer text = { 0 };
+    size_t same = 0;
+    while (same < real.len && same < model.len && real.at[same] == model.at[same])
+        same++;
     buffer_add_view(&text, VIEW("real:  "));
-    add_escaped(&text, real);
+    add_escaped(&text, from_difference(real, same));
     buffer_add_view(&text, VIEW("\nmodel: "));
-    add_escaped(&text, model);
+    add_escaped(&text, from_difference(model, same));
     fflush(stdout);
     fprintf(stderr, "…" VIEW_FMT "\ndifference: seed=%" PRIu64 " step=%zu connection %zu: %s\n",
             VIEW_ARG(buffer_view(&g->story)), g->seed, g->step, pair, what);
