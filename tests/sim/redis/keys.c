@@ -109,12 +109,12 @@ static int compare_hashes(const void *a, const void *b)
 
 struct key **keys_sorted(const struct model *m, unsigned db, size_t *count)
 {
-    struct key **keys = must_alloc((m->value_count + 1) * sizeof(*keys));
+    struct key **keys = must_alloc((m->value_count + 1) * sizeof(struct key *));
     *count = 0;
     for (struct name *n = names_next(&m->keys, NULL); n; n = names_next(&m->keys, n))
         if (n->space == db && key_of_name(n)->type != KEY_NONE)
             keys[(*count)++] = key_of_name(n);
-    qsort(keys, *count, sizeof(*keys), compare_hashes);
+    qsort(keys, *count, sizeof(struct key *), compare_hashes);
     return keys;
 }
 

@@ -21,6 +21,11 @@
 //     alone. Redis's depends on a seed of the process.
 //   - INFO has the sections Server, Clients and Replication with the lines that are read.
 //   - Inline commands are split at spaces; quotes are not known.
+//   - XTRIM MINID may leave a node of deleted entries alone; if XSETID then goes below them, Redis
+//     puts the next node in front of that one and may not find its entries. Here it does.
+//   - A big pipeline is one turn, where Redis reads 16 KiB or more at a time.
+//   - FLUSHALL in a transaction and a snapshot that is loaded make several keys ready in the order of
+//     the table, in Redis in one that depends on the process.
 //   - Nothing that is too large is refused: no limit of output, of queries, of memory.
 //   - A version before 7.0 differs in what the broker can notice (see model_options).
 //

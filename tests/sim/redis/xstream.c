@@ -1,5 +1,6 @@
 #include "xstream.h"
 
+#include "number.h"
 #include "reply.h"
 
 struct entry {
@@ -47,22 +48,10 @@ static size_t integer_size(int64_t n)
     return n >= INT32_MIN && n <= INT32_MAX ? 5 + 1 : 9 + 1;
 }
 
-static bool is_integer(struct view text, int64_t *out)
-{
-    bool negative = text.len > 1 && text.at[0] == '-';
-    uint64_t n;
-    if (negative)
-        text.at++, text.len--;
-    if (!view_u64(text, &n) || n > (uint64_t)INT64_MAX + negative || (negative && n == 0))
-        return false;
-    *out = negative ? (int64_t)(0 - n) : (int64_t)n;
-    return true;
-}
-
 static size_t text_size(struct view text)
 {
     int64_t n;
-    if (is_integer(text, &n))
+    if (number_parse(text, &n))
         return integer_size(n);
     size_t size = text.len + (text.len < 64 ? 1 : text.len < 4096 ? 2 : 5);
     return size + back_len(size);
