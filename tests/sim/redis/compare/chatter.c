@@ -153,11 +153,13 @@ static void say_value(struct chatter *ch, struct command_text *t)
     char text[5000];
     size_t len = below(&ch->chance, 12);
     switch (below(&ch->chance, 10)) {
-    case 0: say_number(t, edges[below(&ch->chance, ARRAY_LEN(edges))]); return;
+    case 0:
+    case 5: say_number(t, edges[below(&ch->chance, ARRAY_LEN(edges))]); return;
     case 1:
         say(t, PICK(ch, "", "-0", "007", "9223372036854775808", "-", "1 ", "\r\n", "+1"));
         return;
     case 2: len = below(&ch->chance, 150); break;
+    case 4: len = 61 + below(&ch->chance, 6); break; // a listpack writes it in one byte more
     case 3: len = ch->wants_large ? below(&ch->chance, sizeof(text)) : len; break;
     default: break;
     }
@@ -486,6 +488,29 @@ void chatter_write_words(struct chatter *ch, const char *words, struct buffer *o
     struct command_text t;
     begin(&t);
     say_words(&t, words);
+    finish(ch, &t, out);
+}
+
+// Of keys that somebody may wait for: what is there in the end, and which was first?
+void chatter_write_change(struct chatter *ch, struct buffer *out)
+{
+    struct command_text t;
+    char id[40];
+    begin(&t);
+    ch->ms += below(&ch->chance, 2);
+    snprintf(id, sizeof(id), "%" PRIu64 "-*", ch->ms);
+    switch (below(&ch->chance, 6)) {
+    case 0: say(&t, "DEL"); break;
+    case 1: say_words(&t, PICK(ch, "RENAME s1 s2", "RENAME s2 s3", "RENAME s3 s1")); break;
+    case 2: say_words(&t, PICK(ch, "SET s1 x", "SET s2 x", "XTRIM s1 MAXLEN 0")); break;
+    default: say(&t, "XADD");
+    }
+    if (t.count == 1)
+        say(&t, PICK(ch, "s1", "s2", "s3"));
+    if (view_eq(t.words[0], VIEW("XADD"))) {
+        say(&t, id);
+        say_fields(ch, &t);
+    }
     finish(ch, &t, out);
 }
 

@@ -145,6 +145,39 @@ static void step_together(struct game *g)
     real_go_on(g->real);
 }
 
+// One that is not blocked waits for several keys, and another changes them in a transaction: so
+// many times that Redis's limit of what a reader gets may come into play.
+static void step_transaction(struct game *g)
+{
+    static const char *const waits[] = { "XREAD BLOCK 0 STREAMS s1 s2 $ $",
+                                         "XREAD BLOCK 0 STREAMS s3 s1 s2 $ $ 0",
+                                         "XREAD BLOCK 0 COUNT 2 STREAMS s2 s3 0 0",
+                                         "XREAD BLOCK 0 STREAMS s1 $" };
+    size_t reader = game_any_pair(g), writer = game_any_pair(g);
+    if (reader == writer || model_is_blocked(g->pairs[reader].model) ||
+        model_is_blocked(g->pairs[writer].model))
+        return;
+    chatter_write_words(&g->ch, "DISCARD", &g->sent);
+    chatter_write_words(&g->ch, waits[below(chance(g), ARRAY_LEN(waits))], &g->sent);
+    game_say_to_real(g, reader);
+    game_say_to_model(g, reader);
+    game_compare(g);
+    g->sent.len = 0;
+    chatter_write_words(&g->ch, "DISCARD", &g->sent);
+    chatter_write_words(&g->ch, "MULTI", &g->sent);
+    char large_add[48];
+    snprintf(large_add, sizeof(large_add), "XADD s1 %" PRIu64 "-* f v", g->ch.ms);
+    size_t changes = one_in(chance(g), 60) ? 1500 : 2 + below(chance(g), 6);
+    for (size_t i = 0; i < changes; i++)
+        if (changes < 100)
+            chatter_write_change(&g->ch, &g->sent);
+        else
+            chatter_write_words(&g->ch, large_add, &g->sent);
+    chatter_write_words(&g->ch, "EXEC", &g->sent);
+    game_say_to_real(g, writer);
+    game_say_to_model(g, writer);
+}
+
 static void step_reconnect(struct game *g)
 {
     game_reopen(g, game_any_pair(g));
@@ -177,10 +210,10 @@ static const struct {
     unsigned weight; // of 1000
     void (*play)(struct game *g);
 } steps[] = {
-    { 640, step_plain },  { 200, step_clock },    { 75, step_block }, { 8, step_short_block },
-    { 6, step_together }, { 15, step_reconnect }, { 10, step_info },  { 10, step_garbage },
-    { 20, step_keys },    { 3, step_reload },     { 5, step_users },  { 2, step_busy },
-    { 6, step_replica },
+    { 630, step_plain },  { 200, step_clock },      { 75, step_block },     { 8, step_short_block },
+    { 6, step_together }, { 10, step_transaction }, { 15, step_reconnect }, { 10, step_info },
+    { 10, step_garbage }, { 20, step_keys },        { 3, step_reload },     { 5, step_users },
+    { 2, step_busy },     { 6, step_replica },
 };
 
 static void play_step(struct game *g)
@@ -201,9 +234,11 @@ static void play_step(struct game *g)
 static void set_up(struct game *g)
 {
     static const unsigned entries[] = { 100, 100, 2, 3, 10 }, bytes[] = { 4096, 4096, 150, 400 };
+    bool is_odd = one_in(chance(g), 3);
     struct model_options options = { .unix_us = (int64_t)time(NULL) * 1000000 };
     options.node_entries_max = entries[below(chance(g), ARRAY_LEN(entries))];
-    options.node_bytes_max = bytes[below(chance(g), ARRAY_LEN(bytes))];
+    options.node_bytes_max =
+        is_odd ? 60 + below(chance(g), 200) : bytes[below(chance(g), ARRAY_LEN(bytes))];
     g->model = model_new(&options);
     g->ch.ms = below(chance(g), 20);
     g->ch.has_users = one_in(chance(g), 4);
