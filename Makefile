@@ -154,6 +154,7 @@ soak: $(BUILD)/bond-broker ## the checker for SECONDS (600) from SEED on: kills,
 	    tests/serve/checker.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 include tests/sim/sim.mk
+
 # The model of Redis that the simulated world uses (tests/sim/redis), held against a real one.
 SIM_REDIS := $(wildcard tests/sim/redis/*.c)
 define sim-redis
