@@ -4,7 +4,7 @@
 
 const char cli_usage[] =
     "usage: bond-broker [serve] [flags]            serve until SIGTERM\n"
-    "       bond-broker token STREAM [--ttl S] [--full]\n"
+    "       bond-broker token STREAM|--scope PATTERN [--ttl S] [--full]\n"
     "                                              mint a token (one hour; --full: 64 digits)\n"
     "       bond-broker check-token STREAM TOKEN   is it valid now? exit status 0 or 1\n"
     "       bond-broker publish STREAM [JSON|-]    write one event, or one for each line of\n"

@@ -4,7 +4,7 @@
 
 #include "shared/config.h"
 
-int cli_token(int argc, char **argv);       // token STREAM [--ttl S] [--full]
+int cli_token(int argc, char **argv);       // token STREAM|--scope PATTERN [--ttl S] [--full]
 int cli_check_token(int argc, char **argv); // check-token STREAM TOKEN
 int cli_publish(int argc, char **argv);     // publish STREAM [JSON|-]
 int cli_health(int argc, char **argv);      // health

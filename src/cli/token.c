@@ -15,6 +15,10 @@ int cli_token(int argc, char **argv)
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--full") == 0)
             full = true;
+        else if (stream == NULL && strcmp(argv[i], "--scope") == 0 && i + 1 < argc)
+            stream = argv[++i]; // it is signed just as an id is
+        else if (stream == NULL && strncmp(argv[i], "--scope=", 8) == 0)
+            stream = argv[i] + 8;
         else if (strcmp(argv[i], "--ttl") == 0 || strncmp(argv[i], "--ttl=", 6) == 0) {
             const char *text = argv[i][5] ? argv[i] + 6 : i + 1 < argc ? argv[++i] : "";
             if (!view_u64(view_of(text), &ttl_s) || ttl_s > UINT32_MAX)
@@ -22,10 +26,10 @@ int cli_token(int argc, char **argv)
         } else if (stream == NULL && argv[i][0] != '\0' && strncmp(argv[i], "--", 2) != 0)
             stream = argv[i];
         else
-            return cli_wrong_usage("token takes one stream id");
+            return cli_wrong_usage("token takes one stream id, or one --scope");
     }
-    if (stream == NULL)
-        return cli_wrong_usage("token needs a stream id");
+    if (stream == NULL || *stream == '\0')
+        return cli_wrong_usage("token needs a stream id or a --scope");
 
     struct config c;
     if (!cli_load(&c))
