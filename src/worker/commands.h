@@ -24,6 +24,7 @@ struct subscribe_options {
     struct view token, scope;
     struct view from, after;
     struct view slow;
+    const json_t *after_ids; // `after` of a pattern: an object from stream to id; or NULL
 };
 
 struct command {
