@@ -23,8 +23,8 @@
 #include "shared/config.h"
 #include "shared/letter.h"
 
-#define SCAN_COUNT 250             // keys that one SCAN looks at
-#define SCAN_PAUSE_MS 1            // between two of them
+#define SCAN_COUNT 250  // keys that one SCAN looks at
+#define SCAN_PAUSE_MS 3 // between two of them: about 7 % of its time is what Redis spends at most
 #define SCAN_POSTPONED_MS_MAX 50   // for reads of streams, which go first
 #define WATCHERS_MAX 1024          // of all workers together
 #define NAMES_PER_TURN 4096        // that are compared with patterns, or forgotten, in a turn

@@ -2,18 +2,22 @@
 // scope, a newline, a pattern, a newline, a text.
 #include "wire/glob.h"
 
-#define LEN_MAX 24 // the plainest matcher takes its time
+#define LEN_MAX 80
 
-// One letter after another; a star stands for none, or for one and itself again.
+// Letter by letter: which beginnings of the text does the pattern match, as far as it was read?
 static bool plainly(struct view p, struct view t)
 {
-    if (p.len == 0)
-        return t.len == 0;
-    const struct view p_rest = { p.at + 1, p.len - 1 };
-    const struct view t_rest = { t.at + 1, t.len ? t.len - 1 : 0 };
-    if (*p.at == '*')
-        return plainly(p_rest, t) || (t.len > 0 && plainly(p, t_rest));
-    return t.len > 0 && *p.at == *t.at && plainly(p_rest, t_rest);
+    bool match[LEN_MAX + 1] = { true };
+    for (size_t i = 0; i < p.len; i++) {
+        bool is_star = p.at[i] == '*', before = match[0];
+        match[0] = match[0] && is_star;
+        for (size_t j = 1; j <= t.len; j++) {
+            bool here = match[j];
+            match[j] = is_star ? here || match[j - 1] : before && p.at[i] == t.at[j - 1];
+            before = here;
+        }
+    }
+    return match[t.len];
 }
 
 static struct view take_line(struct view *rest)
