@@ -146,8 +146,8 @@ void hub_leave(struct seat *seat)
     list_remove(&seat->in_ready);
     list_remove(&seat->node);
     take_out(h, seat);
-    if (seat->interest)
-        h->interests[seat->interest - 1]->seats--;
+    if (seat->by_pattern)
+        h->interests[seat->interest_number - 1]->seats--;
     stream_leave(seat->stream);
     free(seat);
 }

@@ -30,13 +30,17 @@ struct seat {
     struct hub *hub;
     struct list in_ready;   // of hub->ready
     struct seat_more *more; // what only a seat in the middle of something needs
-    uint32_t expiry_s;      // its token's, with live expiry; else 0
-    uint8_t interest;       // the number of the hub's interest that it is here for; 0: its own
-    bool begun : 1;         // the stream was primed: `seq` counts
+    union {
+        uint32_t expiry_s;        // its token's, with live expiry; else 0
+        uint32_t interest_number; // of a seat that is here for a pattern, whose token counts
+    };
+    bool begun : 1; // the stream was primed: `seq` counts
     bool slow_skip : 1;
     bool told_stale : 1;
     bool told_expiring : 1;
+    bool by_pattern : 1;
 };
+_Static_assert(sizeof(struct seat) <= 72, "with a place in its hub it costs at most 96 bytes");
 
 struct seat_more {
     struct seat *of;
@@ -113,6 +117,12 @@ void seat_drop_more_if_idle(struct seat *seat);
 // It has something to send or to say; or nothing any more.
 void seat_mark_ready(struct seat *seat);
 void seat_mark_done(struct seat *seat);
+
+// The number of its hub's interest that it is here for; 0: it is here by name.
+static inline uint32_t seat_interest(const struct seat *seat)
+{
+    return seat->by_pattern ? seat->interest_number : 0;
+}
 
 static inline bool seat_has_caught_up(const struct seat *seat)
 {

@@ -110,7 +110,7 @@ static void take_auth(struct client *c, const struct command *command)
     size_t renewed = 0;
     for (size_t i = 0; i < h->slot_count && c->all->config->expire_live; i++) {
         struct seat *seat = h->slots[i];
-        bool counts = seat && seat->interest == 0; // else its pattern's token does
+        bool counts = seat && !seat->by_pattern; // else its pattern's token does
         if (!counts ||
             hub_verify(c->all, &command->options, stream_id(seat->stream), &expiry_s) != TOKEN_OK)
             continue;
@@ -269,7 +269,7 @@ void hub_look_at_expiry(struct client *c, int64_t now_ms)
     hub_patterns_look_at_expiry(c, now_ms);
     for (size_t i = 0; i < h->slot_count;) {
         struct seat *seat = h->slots[i];
-        if (seat && seat->expiry_s)
+        if (seat && !seat->by_pattern && seat->expiry_s)
             look_at_seat(seat, now_ms);
         i += h->slots[i] == seat; // who ends gives its place to another
     }

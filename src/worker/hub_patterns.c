@@ -153,7 +153,7 @@ static void end_seats(struct interest *i, size_t most)
         if (i->end_at >= h->slot_count)
             i->end_at = 0;
         struct seat *seat = h->slots[i->end_at];
-        if (seat && seat->interest == i->number) {
+        if (seat && seat_interest(seat) == i->number) {
             seat_end(seat, i->end_code, view_of(i->end_reason), (struct view){ 0 });
             most--;
         } else {
@@ -224,7 +224,8 @@ static void hand(struct client *c, struct interest *i, struct view id)
     }
     struct seat *seat = hub_sit(h, known ? known : streams_find(c->all->streams, h->form, id));
     const struct start start = interest_start_in(i, id);
-    seat->interest = i->number;
+    seat->by_pattern = true;
+    seat->interest_number = i->number;
     seat->slow_skip = i->slow_skip;
     i->seats++;
     seat_start(seat, &start, (struct view){ 0 });
