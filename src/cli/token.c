@@ -12,14 +12,18 @@ static int mint(struct cli *c)
     int64_t ttl_ms;
     if (!cli_duration(c, "--ttl", TTL_DEFAULT_S * MS_PER_S, &ttl_ms))
         return CLI_USAGE;
-    if (c->argv[0][0] == '\0')
-        return cli_wrong_usage(c, "the stream's id is empty");
+    const char *scope = cli_value(c, "--scope");
+    if ((scope != NULL) == (c->argc == 1))
+        return cli_wrong_usage(c, "it takes a stream's id or --scope, one of them");
+    const char *name = scope ? scope : c->argv[0]; // a scope is signed just as an id is
+    if (*name == '\0')
+        return cli_wrong_usage(c, scope ? "the scope is empty" : "the stream's id is empty");
     if (ttl_ms < MS_PER_S || ttl_ms / MS_PER_S > UINT32_MAX)
         return cli_wrong_usage(c, "--ttl must be between 1s and some hundred years");
 
     char token[TOKEN_MAX + 1];
     int64_t expiry_s = (clock_wall_ms() + ttl_ms) / MS_PER_S;
-    token_mint(view_of(c->argv[0]), view_of(c->config.secret), expiry_s,
+    token_mint(view_of(name), view_of(c->config.secret), expiry_s,
                cli_value(c, "--full") != NULL, token);
     puts(token);
     cli_warn_of_default_secret(&c->config);
@@ -29,20 +33,23 @@ static int mint(struct cli *c)
 static const struct cli_option token_options[] = {
     { "--ttl", "TIME",
       "how long it is valid: 90s, 15m, 1h (the default), 2d; a bare number is seconds" },
+    { "--scope", "PATTERN",
+      "in place of a stream: all that it matches, where BOND_PATTERNS=1 (* is any run of characters)" },
     { "--full", NULL, "a signature of 64 digits instead of 16" },
     { 0 },
 };
 
 const struct cli_command cli_token = {
     .name = "token",
-    .synopsis = "STREAM [--ttl TIME] [--full]",
-    .about = "mint a token for a stream",
+    .synopsis = "STREAM|--scope PATTERN [--ttl TIME] [--full]",
+    .about = "mint a token for a stream, or for all that a pattern matches",
     .more = "It is signed with BOND_SECRET, as the API signs it, and printed alone on a line.",
     .options = token_options,
     .examples = "bond-broker token btc-usdt\n"
+                "bond-broker token --scope 'md:*'\n"
                 "TOKEN=$(bond-broker token btc-usdt --ttl 2d)\n",
     .exits = "0, or 2 if it was used wrongly",
-    .least = 1,
+    .least = 0,
     .most = 1,
     .run = mint,
 };

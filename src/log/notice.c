@@ -174,6 +174,30 @@ void notice_unsubscribed(struct buffer *out, struct view stream, int code, struc
     buffer_add_view(out, VIEW("}"));
 }
 
+void notice_subscribed(struct buffer *out, struct view pattern, int64_t time_ms, struct view ref)
+{
+    open_with(out, "subscribed", VIEW("pattern"), pattern);
+    buffer_printf(out, ",\"time_ms\":%" PRId64, time_ms);
+    add_ref(out, ref);
+    buffer_add_view(out, VIEW("}"));
+}
+
+void notice_unsubscribed_pattern(struct buffer *out, struct view pattern, int code,
+                                 struct view reason, struct view ref)
+{
+    open_with(out, "unsubscribed", VIEW("pattern"), pattern);
+    buffer_printf(out, ",\"code\":%d", code);
+    add_text(out, VIEW(",\"reason\":"), reason);
+    add_ref(out, ref);
+    buffer_add_view(out, VIEW("}"));
+}
+
+void notice_expiring_pattern(struct buffer *out, struct view pattern, int64_t in_s)
+{
+    open_with(out, "expiring", VIEW("pattern"), pattern);
+    buffer_printf(out, ",\"in_s\":%" PRId64 "}", in_s);
+}
+
 void notice_closing_begin(struct buffer *out, int code, struct view reason)
 {
     buffer_printf(out, "{\"type\":\"closing\",\"code\":%d", code);

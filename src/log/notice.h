@@ -41,6 +41,11 @@ void notice_refused(struct buffer *out, bool is_pattern, struct view name, const
                     const char *detail, struct view ref);
 void notice_unsubscribed(struct buffer *out, struct view stream, int code, struct view reason,
                          struct eventid last, struct view ref);
+// The same of patterns: `pattern` in place of `stream`.
+void notice_subscribed(struct buffer *out, struct view pattern, int64_t time_ms, struct view ref);
+void notice_unsubscribed_pattern(struct buffer *out, struct view pattern, int code,
+                                 struct view reason, struct view ref);
+void notice_expiring_pattern(struct buffer *out, struct view pattern, int64_t in_s);
 // `closing` with the place in each stream: begin, one call for each stream, end.
 void notice_closing_begin(struct buffer *out, int code, struct view reason);
 void notice_closing_stream(struct buffer *out, bool is_first, struct view stream,

@@ -23,6 +23,8 @@ struct config {
     int64_t max_clients;            // open connections; 0: as many as descriptors allow
     int64_t max_clients_per_ip;     // 0: no limit
     int64_t max_streams_per_client; // on a socket of many streams
+    int64_t patterns;               // 1: `*` in a scope or a pattern is any run of characters
+    int64_t discover_seconds;       // between two searches for streams that match patterns
     int64_t trust_proxy;            // proxies in front whose X-Forwarded-For entries are believed
     int64_t max_followed;           // streams followed in Redis
     int64_t expire_live;            // 1: a token's end ends its connection

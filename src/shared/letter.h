@@ -2,6 +2,7 @@
 //
 //   worker ──FOLLOW, UNFOLLOW, REFRESH──▶ tail
 //   tail ──NEWS, FAILED, UNFOLLOWED──▶ worker
+//   worker ──WATCH, UNWATCH──▶ tail      tail ──FOUND, UNWATCHABLE, UNWATCHED──▶ worker
 //   broker ──DRAIN, STOP──▶ worker      broker ──STOP──▶ tail
 //
 // A subscription is one worker's interest in one stream in one form. The worker names it by a
@@ -12,6 +13,7 @@
 #include "base/mailbox.h"
 #include "log/form.h"
 #include "log/log.h"
+#include "shared/name.h"
 
 enum letter_kind {
     LETTER_FOLLOW,
@@ -20,6 +22,11 @@ enum letter_kind {
     LETTER_NEWS,
     LETTER_FAILED,
     LETTER_UNFOLLOWED,
+    LETTER_WATCH,
+    LETTER_UNWATCH,
+    LETTER_FOUND,
+    LETTER_UNWATCHABLE,
+    LETTER_UNWATCHED,
     LETTER_DRAIN,
     LETTER_STOP,
 };
@@ -84,4 +91,41 @@ struct failure {
 struct farewell { // UNFOLLOWED. The worker frees it.
     struct letter letter;
     struct stream *stream;
+};
+
+// ---- patterns -----------------------------------------------------------------------
+// The same for a worker's interest in all streams that match a pattern. The worker names it by
+// a pointer, which it keeps alive until UNWATCHED.
+
+struct pattern; // the worker's name for it
+
+struct watch_request { // WATCH, UNWATCH. The tail frees it.
+    struct letter letter;
+    struct mailbox *from;
+    struct pattern *pattern;
+    size_t len;
+    char text[]; // the pattern
+};
+
+// Streams that match were found, in the order of their `seq`; each is told once. The first
+// letter may have none: it says that they are looked for. The worker takes over each name's
+// reference and frees the letter.
+struct finding {
+    struct letter letter;
+    struct pattern *pattern;
+    size_t count;
+    struct name *names[];
+};
+
+// They cannot be looked for: the tail has forgotten the pattern, and UNWATCHED comes next, when
+// it has been asked for. The worker frees it.
+struct watch_failure {
+    struct letter letter;
+    struct pattern *pattern;
+    const char *reason; // a literal
+};
+
+struct watch_end { // UNWATCHED. The worker frees it.
+    struct letter letter;
+    struct pattern *pattern;
 };

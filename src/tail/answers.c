@@ -211,6 +211,7 @@ void answers_take(struct source *s, struct view reply)
     switch (a.kind) {
     case ASK_TIME: answer_time(s, a.sent_ms, reply); break;
     case ASK_FENCE: answer_fence(s, a.epoch, reply); break;
+    case ASK_SCAN: discovery_take(s->discovery, reply); break;
     case ASK_SERVER: s->server_id_len = hotline_server_id(reply, s->server_id); break;
     case ASK_QUEUED:
     case ASK_QUEUED_RANGE: answer_queued(s, a.kind, reply); break;
@@ -240,6 +241,7 @@ void answers_lost(struct source *s)
             following_drop(a.feed);
     }
     s->check_refused = false;
+    discovery_lost(s->discovery);
 }
 
 // ---- pushes -----------------------------------------------------------------------

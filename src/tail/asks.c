@@ -1,5 +1,7 @@
 #include "tail/asks.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "tail/telling.h"
 
@@ -157,6 +159,21 @@ void asks_read_dirty(struct source *s)
         list_remove(&f->in_dirty);
         send_read(f);
     }
+}
+
+bool asks_are_many(const struct source *s)
+{
+    return s->reads_in_flight > READS_IN_FLIGHT_MAX / 2 ||
+           s->bytes_in_flight > BYTES_IN_FLIGHT_MAX / 2;
+}
+
+void asks_scan(struct source *s, const struct scan *scan)
+{
+    char count[24];
+    snprintf(count, sizeof(count), "%d", SCAN_COUNT);
+    const struct view argv[] = { VIEW("SCAN"),  scan->cursor,   VIEW("MATCH"), scan->match,
+                                 VIEW("COUNT"), view_of(count), VIEW("TYPE"),  VIEW("stream") };
+    command(s, ARRAY_LEN(argv) - (scan->with_type ? 0 : 2), argv, ASK_SCAN, NULL);
 }
 
 void asks_server(struct source *s)

@@ -16,6 +16,7 @@
 #include "shared/skew.h"
 #include "tail/feed.h"
 
+struct discovery;
 struct following;
 
 // What was asked on the link. Redis answers in the order in which it was asked.
@@ -27,6 +28,7 @@ enum ask_kind {
     ASK_RANGE,        // XRANGE, outside of a transaction
     ASK_TIME,
     ASK_SERVER,
+    ASK_SCAN,  // for streams that match patterns
     ASK_FENCE, // all that was pushed before its answer has come before its answer
 };
 struct ask {
@@ -49,6 +51,7 @@ struct source {
     struct stats *stats;
     struct loop *loop;
     struct following *following; // which finds a feed by its id
+    struct discovery *discovery; // which streams there are
 
     struct buffer name; // of the server, for the log: its URL without user and password
     struct link *link;

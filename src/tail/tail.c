@@ -7,6 +7,7 @@
 
 #include "tail/answers.h"
 #include "tail/asks.h"
+#include "tail/discovery.h"
 #include "tail/following.h"
 #include "tail/hot.h"
 #include "tail/telling.h"
@@ -27,6 +28,7 @@ struct tail {
 
     struct source source;
     struct following following;
+    struct discovery discovery;
 
     struct deadline_queue ticks;
     struct deadline tick;
@@ -139,6 +141,12 @@ static void take_letter(void *ctx, struct letter *letter)
         free(letter);
         return;
     }
+    if (letter->kind == LETTER_WATCH || letter->kind == LETTER_UNWATCH) {
+        struct watch_request *watch = CONTAINER_OF(letter, struct watch_request, letter);
+        discovery_take_letter(&t->discovery, watch);
+        free(watch);
+        return;
+    }
     struct request *request = CONTAINER_OF(letter, struct request, letter);
     following_take(&t->following, request);
     free(request);
@@ -183,6 +191,16 @@ static void take_pulse(struct source *s)
     s->was_cut_off = false;
 }
 
+// Reads of streams go first.
+static bool look_for_streams(struct source *s)
+{
+    if (asks_may_read(s) && discovery_is_due(s->discovery, asks_are_many(s))) {
+        const struct scan scan = discovery_ask(s->discovery);
+        asks_scan(s, &scan);
+    }
+    return discovery_turn(s->discovery);
+}
+
 static bool before_sleep(void *ctx)
 {
     struct source *s = &((struct tail *)ctx)->source;
@@ -191,10 +209,11 @@ static bool before_sleep(void *ctx)
     tell_changes(s);
     bool editions_left = rings_fill(&s->feeds.rings);
     asks_read_dirty(s);
+    bool names_left = look_for_streams(s);
     link_flush(s->link);
     hot_wait(s);
     bool reads_left = !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
-    return editions_left || reads_left;
+    return editions_left || reads_left || names_left;
 }
 
 static void tick_due(struct deadline *d)
@@ -275,6 +294,8 @@ static void init_source(struct tail *t, struct pulse *pulse)
     trouble_init(s);
     hot_init(s);
     following_init(&t->following, s);
+    discovery_init(&t->discovery, t->config, &t->loop);
+    s->discovery = &t->discovery;
 }
 
 static void tail_free(struct tail *t)
@@ -282,6 +303,7 @@ static void tail_free(struct tail *t)
     mailbox_done(&t->mailbox);
     answers_lost(&t->source);
     following_done(&t->following);
+    discovery_done(&t->discovery);
     source_done(&t->source);
     loop_done(&t->loop);
     free(t);

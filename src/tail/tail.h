@@ -6,6 +6,7 @@
 // invalidation. Besides, each stream is read now and then, as a net.
 //
 //   tail ─┬─ following   which streams, and the letters that say so
+//         ├─ discovery   which streams there are, for those who want all that match a pattern
 //         └─ source      one Redis server (source.h)
 //              asks      what is read when, and how much at once (paging)
 //              answers   replies and pushes

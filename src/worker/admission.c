@@ -2,6 +2,7 @@
 
 #include "base/utf8.h"
 #include "wire/deflate.h"
+#include "wire/glob.h"
 #include "wire/token.h"
 #include "worker/pace.h"
 
@@ -165,9 +166,9 @@ enum token_verdict admission_verify(const struct config *config, struct view tok
     admission_secrets(config, secrets);
     enum token_verdict verdict = token_verify(token, scope.len ? scope : stream, secrets,
                                               ADMISSION_SECRETS, now_ms, expiry_s);
-    if (verdict == TOKEN_OK && scope.len && !view_eq(scope, stream))
-        return TOKEN_INVALID;
-    return verdict;
+    bool covers =
+        scope.len == 0 || (config->patterns ? glob_covers(scope, stream) : view_eq(scope, stream));
+    return verdict == TOKEN_OK && !covers ? TOKEN_INVALID : verdict;
 }
 
 static bool check_verdict(enum token_verdict verdict, struct refusal *no)

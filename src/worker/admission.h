@@ -55,7 +55,8 @@ bool admission_read(struct admission *a, const struct http_request *req, enum ro
 void admission_done(struct admission *a);
 
 // The parts that a command on a shared socket needs, too. A scope is what a token was signed
-// for, in place of the stream's id; it covers the stream of that name.
+// for, in place of the stream's id; it covers the stream of that name, and with BOND_PATTERNS
+// all streams that it matches, and all patterns that match no others (glob.h).
 enum token_verdict admission_verify(const struct config *config, struct view token,
                                     struct view scope, struct view stream, int64_t now_ms,
                                     int64_t *expiry_s);

@@ -30,6 +30,8 @@ void client_recount(struct client *c, bool progress)
     if (x == NULL)
         return;
     size_t bytes = x->in.cap + x->handshake.cap + x->message.cap + outbox_memory(&x->outbox);
+    if (x->hub)
+        bytes += hub_kept_bytes(x->hub);
     if (bytes != x->holder.bytes || (bytes > 0 && progress))
         budget_count(&c->all->budget, &x->holder, bytes, progress);
 }

@@ -137,6 +137,7 @@ struct clients {
     const struct pulse *pulse;
     struct stats *stats;
     struct streams *streams;
+    struct patterns *patterns;
     struct door *door;
     atomic_size_t *total; // connections of all workers
     size_t max;           // of all workers; above it nobody is upgraded
@@ -152,7 +153,7 @@ struct clients {
     struct list leaving; // CLOSING
     struct list dead;
     struct deadline_queue heads, holds, joins, pings, comments, pongs, stalls, drains, looks,
-        pauses, resumes, turns, seat_joins, first_seats, no_seats;
+        pauses, resumes, turns, seat_joins, pattern_joins, first_seats, no_seats;
     struct deadline look;   // at Redis's pulse, and at tokens that end soon
     struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;

@@ -11,6 +11,7 @@
 #include "worker/frames.h"
 #include "worker/history.h"
 #include "worker/hub_client.h"
+#include "worker/hub_patterns.h"
 #include "worker/requests.h"
 #include "worker/seat.h"
 #include "worker/subscription.h"
@@ -120,6 +121,7 @@ static bool has_had_all(const struct client *c)
 // What follows when a client has been served, in whatever way.
 static void after_serving(struct client *c)
 {
+    hub_patterns_wake(c);
     if (client_hub(c) && hub_is_busy(c)) {
         hub_go_on(c);
         client_watch(c, c->interest & EPOLLOUT);
@@ -263,6 +265,7 @@ void clients_init(struct clients *all)
     init_queue(all, &all->turns, TURN_MS, resume_due);
     init_queue(all, &all->seat_joins, SEAT_JOIN_MS, seat_join_due);
     init_queue(all, &all->first_seats, config->handshake_seconds * MS_PER_S, hub_empty_due);
+    init_queue(all, &all->pattern_joins, PATTERN_ANSWER_MS, hub_pattern_join_due);
     init_queue(all, &all->no_seats, NO_SEATS_MS, hub_empty_due);
 }
 
@@ -604,10 +607,11 @@ bool clients_flush(struct clients *all)
         flush_stream(all, s);
         stream_leave(s);
     }
+    bool names_left = hub_patterns_turn(all);
     flush_hubs(all);
     keep_budget(all);
     clients_reap(all);
-    return !list_empty(&all->streams->changed) || !list_empty(&all->crowd);
+    return names_left || !list_empty(&all->streams->changed) || !list_empty(&all->crowd);
 }
 
 // ---- the end --------------------------------------------------------------------

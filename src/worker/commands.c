@@ -16,13 +16,21 @@ static bool read_text(const json_t *object, const char *name, struct view *out)
     return json_is_string(value);
 }
 
+// `after` is a text, or for patterns an object from stream to id.
+static bool read_after(const json_t *object, struct subscribe_options *o)
+{
+    const json_t *value = json_object_get(object, "after");
+    o->after_ids = json_is_object(value) ? value : NULL;
+    return o->after_ids || read_text(object, "after", &o->after);
+}
+
 static const char *read_options(const json_t *object, struct subscribe_options *o)
 {
     static const char *const wrong = "token, scope, from, after, slow and every are texts";
     bool ok = read_text(object, "token", &o->token);
     ok = read_text(object, "scope", &o->scope) && ok;
     ok = read_text(object, "from", &o->from) && ok;
-    ok = read_text(object, "after", &o->after) && ok;
+    ok = read_after(object, o) && ok;
     ok = read_text(object, "slow", &o->slow) && ok;
     ok = read_text(object, "every", &o->every) && ok;
     if (ok && o->scope.len > COMMAND_SCOPE_MAX)
@@ -42,6 +50,7 @@ struct subscribe_options subscribe_options_over(struct subscribe_options over,
         .after = begins ? over.after : under.after,
         .slow = over.slow.len ? over.slow : under.slow,
         .every = over.every.len ? over.every : under.every,
+        .after_ids = over.after_ids ? over.after_ids : under.after_ids,
     };
 }
 
@@ -112,6 +121,14 @@ void command_done(struct command *c)
 
 // ---- its streams ----------------------------------------------------------------
 
+// `from` is where all streams of a pattern begin that its `after` does not name.
+static const char *check_after(const struct command_item *item)
+{
+    if (item->is_pattern && item->options.after.len)
+        return "after of a pattern is an object from stream to id";
+    return !item->is_pattern && item->options.after_ids ? "after of a stream is a text" : NULL;
+}
+
 static const char *check_name(struct view name)
 {
     if (name.len == 0)
@@ -132,6 +149,8 @@ static void read_element(const json_t *element, const struct command *c, struct 
     item->options = subscribe_options_over(own, c->options);
     if (!item->wrong)
         item->wrong = check_name(item->name);
+    if (!item->wrong)
+        item->wrong = check_after(item);
 }
 
 bool command_next(struct command *c, struct command_item *item)

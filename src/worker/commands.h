@@ -27,6 +27,7 @@ struct subscribe_options {
     struct view token, scope;
     struct view from, after;
     struct view slow, every;
+    const json_t *after_ids; // `after` of a pattern: an object from stream to id; or NULL
 };
 
 struct command {

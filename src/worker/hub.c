@@ -7,6 +7,7 @@ struct hub *hub_new(struct client *client, enum form form)
     list_init(&h->in_crowd);
     list_init(&h->ready);
     list_init(&h->endings);
+    list_init(&h->stalled);
     deadline_init(&h->empty);
     return h;
 }
@@ -16,6 +17,10 @@ void hub_free(struct hub *h)
     for (size_t i = 0; i < h->slot_count; i++)
         while (h->slots[i])
             hub_leave(h->slots[i]);
+    for (size_t n = 0; h->interests && n < HUB_PATTERNS_MAX; n++)
+        if (h->interests[n])
+            hub_drop_interest(h->interests[n]);
+    free(h->interests);
     for (struct list *node; (node = list_pop(&h->endings));)
         free(LIST_ITEM(node, struct ending, node));
     list_remove(&h->in_crowd);
@@ -145,14 +150,15 @@ void hub_leave(struct seat *seat)
         pace_find(seat->stream, seat->every_ms)->fresh -= seat->fresh;
         pace_leave(seat->stream, seat->every_ms);
     }
+    if (seat->by_pattern)
+        h->interests[seat->interest_number - 1]->seats--;
     stream_leave(seat->stream);
     free(seat);
 }
 
-void hub_end(struct seat *seat, int code, struct view reason, struct eventid last, struct view ref)
+static void push_ending(struct hub *h, struct view name, int code, struct view reason,
+                        struct eventid last, struct view ref)
 {
-    struct hub *h = seat->hub;
-    struct view name = stream_id(seat->stream);
     struct ending *e = must_alloc(sizeof(*e) + name.len);
     *e = (struct ending){ .code = code,
                           .last = last,
@@ -165,6 +171,11 @@ void hub_end(struct seat *seat, int code, struct view reason, struct eventid las
         memcpy(e->ref, ref.at, ref.len);
     memcpy(e->name, name.at, name.len);
     list_push(&h->endings, &e->node);
+}
+
+void hub_end(struct seat *seat, int code, struct view reason, struct eventid last, struct view ref)
+{
+    push_ending(seat->hub, stream_id(seat->stream), code, reason, last, ref);
     hub_leave(seat);
 }
 
@@ -190,4 +201,57 @@ void seat_mark_done(struct seat *seat)
         return;
     list_remove(&seat->in_ready);
     seat->hub->ready_count--;
+}
+
+// ---- patterns -------------------------------------------------------------------
+
+struct interest *hub_find_interest(const struct hub *h, struct view pattern)
+{
+    for (size_t n = 0; h->interests && n < HUB_PATTERNS_MAX; n++)
+        if (h->interests[n] && view_eq(pattern_text(h->interests[n]->pattern), pattern))
+            return h->interests[n];
+    return NULL;
+}
+
+struct interest *hub_add_interest(struct hub *h, struct pattern *p)
+{
+    CHECK(h->interest_count < HUB_PATTERNS_MAX);
+    if (h->interests == NULL) {
+        h->interests = calloc(HUB_PATTERNS_MAX, sizeof(struct interest *));
+        CHECK(h->interests != NULL);
+    }
+    size_t n = 0;
+    while (h->interests[n])
+        n++;
+    h->interests[n] = interest_new(p, h, (uint8_t)(n + 1));
+    h->interest_count++;
+    return h->interests[n];
+}
+
+void hub_drop_interest(struct interest *i)
+{
+    struct hub *h = i->hub;
+    CHECK(i->seats == 0);
+    h->interests[i->number - 1] = NULL;
+    h->interest_count--;
+    if (h->awaited == i)
+        h->awaited = NULL;
+    interest_free(i);
+}
+
+void hub_end_interest(struct interest *i)
+{
+    struct view ref = { i->has_end_ref ? i->end_ref : NULL, i->end_ref_len };
+    push_ending(i->hub, pattern_text(i->pattern), i->end_code, view_of(i->end_reason),
+                (struct eventid){ 0 }, ref);
+    LIST_ITEM(i->hub->endings.prev, struct ending, node)->is_pattern = true;
+    hub_drop_interest(i);
+}
+
+size_t hub_kept_bytes(const struct hub *h)
+{
+    size_t bytes = 0;
+    for (size_t n = 0; h->interests && n < HUB_PATTERNS_MAX; n++)
+        bytes += h->interests[n] ? h->interests[n]->bookmark_bytes : 0;
+    return bytes;
 }

@@ -16,8 +16,11 @@
 #include "base/deadline.h"
 #include "log/notice.h"
 #include "worker/commands.h"
+#include "worker/interest.h"
 #include "worker/pace.h"
 #include "worker/stream.h"
+
+#define HUB_PATTERNS_MAX 32 // that one client may have subscribed to
 
 struct client;
 
@@ -28,7 +31,10 @@ struct seat {
     struct hub *hub;
     struct list in_ready;   // of hub->ready
     struct seat_more *more; // what only a seat in the middle of something needs
-    uint32_t expiry_s;      // its token's, with live expiry; else 0
+    union {
+        uint32_t expiry_s;        // its token's, with live expiry; else 0
+        uint32_t interest_number; // of a seat that is here for a pattern, whose token counts
+    };
     bool begun : 1;         // the stream was primed: `seq` counts
     unsigned slow : 2;      // enum slow
     unsigned every_ms : 22; // of its pace; 0: it gets each event
@@ -37,7 +43,9 @@ struct seat {
     bool due : 1;    // with a pace: it may have the newest event now
     bool fresh : 1;  // with a pace: it has had one since the last tick
     bool ticked : 1; // it is due because of a tick
+    bool by_pattern : 1;
 };
+_Static_assert(sizeof(struct seat) <= 72, "with a place in its hub it costs at most 96 bytes");
 
 struct seat_more {
     struct seat *of;
@@ -58,7 +66,7 @@ struct ending {
     struct list node;
     int code;
     struct eventid last;
-    bool has_ref;
+    bool has_ref, is_pattern;
     uint8_t ref_len, reason_len;
     char ref[COMMAND_REF_MAX];
     char reason[124];
@@ -75,7 +83,11 @@ struct hub {
     struct list endings;
     struct seat **slots; // by stream; open addressing
     size_t slot_count, count;
-    struct seat *current; // its event at `seq` is partly sent, `skip` bytes of it; NULL: none
+    struct interest **interests; // in patterns, by number; HUB_PATTERNS_MAX of them, or NULL
+    size_t interest_count;
+    struct list stalled;      // interests that wait until what is to be said has left
+    struct interest *awaited; // the command under way goes on when it has ended; or NULL
+    struct seat *current;     // its event at `seq` is partly sent, `skip` bytes of it; NULL: none
     uint32_t skip;
     int64_t look_at_s;      // when the next token of a seat has something to be done; Unix time
     struct deadline empty;  // armed while there is no subscription
@@ -97,12 +109,26 @@ void hub_leave(struct seat *seat);
 // The same, and the client is to be told. ref: of the command that asked for it, or none.
 void hub_end(struct seat *seat, int code, struct view reason, struct eventid last, struct view ref);
 
+// What it has of patterns: none of the seats that are there for it is left when it is dropped.
+struct interest *hub_find_interest(const struct hub *h, struct view pattern); // NULL: none
+struct interest *hub_add_interest(struct hub *h, struct pattern *p);          // it has room for one
+void hub_drop_interest(struct interest *i);
+// The same, and the client is to be told.
+void hub_end_interest(struct interest *i);
+size_t hub_kept_bytes(const struct hub *h); // of what it was told to resume after
+
 struct seat_more *seat_need_more(struct seat *seat);
 void seat_drop_more_if_idle(struct seat *seat);
 
 // It has something to send or to say; or nothing any more.
 void seat_mark_ready(struct seat *seat);
 void seat_mark_done(struct seat *seat);
+
+// The number of its hub's interest that it is here for; 0: it is here by name.
+static inline uint32_t seat_interest(const struct seat *seat)
+{
+    return seat->by_pattern ? seat->interest_number : 0;
+}
 
 static inline bool seat_has_caught_up(const struct seat *seat)
 {

@@ -3,55 +3,9 @@
 #include "base/clock.h"
 #include "worker/closing.h"
 #include "worker/flush.h"
+#include "worker/hub_patterns.h"
 #include "worker/seat.h"
 #include "worker/tell.h"
-
-#define EXPIRING_S 30
-#define SAY_EVERY_MS 1000
-
-// ---- answers --------------------------------------------------------------------
-
-struct answer_to {
-    struct view name;
-    bool is_pattern;
-    struct view ref;
-};
-
-static void refuse(struct client *c, const struct answer_to *to, const char *code,
-                   const char *detail)
-{
-    static struct say_limit limit;
-    uint64_t not_said;
-    struct buffer *text = tell_empty_text(c);
-    notice_refused(text, to->is_pattern, to->name, code, detail, to->ref);
-    tell_text(c, client_hub(c)->form, "refused", text);
-    stats_add(&c->all->stats->refused, 1);
-    if (say_limited(&limit, c->all->loop->now_ms, SAY_EVERY_MS, &not_said))
-        say(SAY_INFO, "refused", SAY_S("code", code), SAY_V("stream", to->name),
-            SAY_S("detail", detail), SAY_I("not_said", (int64_t)not_said));
-}
-
-// ---- tokens ---------------------------------------------------------------------
-
-static enum token_verdict verify(const struct clients *all, const struct subscribe_options *o,
-                                 struct view name, int64_t *expiry_s)
-{
-    return admission_verify(all->config, o->token, o->scope, name, clock_wall_ms(), expiry_s);
-}
-
-// A token that does not open the stream is refused, and counts at the door.
-static bool check_token(struct client *c, const struct answer_to *to,
-                        const struct subscribe_options *o, int64_t *expiry_s)
-{
-    enum token_verdict verdict = verify(c->all, o, to->name, expiry_s);
-    if (verdict == TOKEN_OK)
-        return true;
-    refuse(c, to, token_verdict_name(verdict), token_verdict_sentence(verdict));
-    if (verdict != TOKEN_MISSING && c->visitor &&
-        door_bad_token_of(c->all->door, c->visitor, c->all->loop->now_ms) != DOOR_OPEN)
-        close_with(c, WS_CLOSE_POLICY, VIEW("too many bad tokens"), "guesses tokens");
-    return false;
-}
 
 // ---- subscribing ----------------------------------------------------------------
 
@@ -102,35 +56,29 @@ static void subscribe(struct client *c, const struct command_item *item, struct 
     int64_t expiry_s = 0;
     const char *wrong = item->wrong ? item->wrong : read_options(c->all, &o, &wish);
     if (wrong) {
-        refuse(c, &to, "bad_request", wrong);
+        hub_refuse(c, &to, "bad_request", wrong);
         return;
     }
     if (c->all->draining) {
-        refuse(c, &to, "unavailable", "the broker is shutting down");
+        hub_refuse(c, &to, "unavailable", "the broker is shutting down");
         return;
     }
     if (item->is_pattern) {
-        refuse(c, &to, "patterns_off", "this broker takes no patterns (BOND_PATTERNS=0)");
+        hub_subscribe_pattern(c, &to, &o);
         return;
     }
-    if (!check_token(c, &to, &o, &expiry_s))
+    if (!hub_check_token(c, &to, &o, &expiry_s))
         return;
     struct stream *known = streams_known(c->all->streams, h->form, item->name);
     if (known && hub_find(h, known))
-        refuse(c, &to, "already_subscribed", "this connection has the stream already");
+        hub_refuse(c, &to, "already_subscribed", "this connection has the stream already");
     else if (h->count >= (size_t)c->all->config->max_streams_per_client)
-        refuse(c, &to, "too_many_streams",
-               "this connection has as many streams as it may have "
-               "(BOND_MAX_STREAMS_PER_CLIENT)");
+        hub_refuse(c, &to, "too_many_streams",
+                   "this connection has as many streams as it may have "
+                   "(BOND_MAX_STREAMS_PER_CLIENT)");
     else
         sit(c, known ? known : streams_find(c->all->streams, h->form, item->name), &wish, expiry_s,
             &to);
-}
-
-static void mind_empty(struct client *c, struct hub *h)
-{
-    if (h->count == 0 && !deadline_armed(&h->empty))
-        deadline_arm(&c->all->no_seats, &h->empty, c->all->loop->now_ms);
 }
 
 static void unsubscribe(struct client *c, const struct command_item *item, struct view ref)
@@ -140,12 +88,14 @@ static void unsubscribe(struct client *c, const struct command_item *item, struc
     struct stream *known = streams_known(c->all->streams, h->form, item->name);
     struct seat *seat = known ? hub_find(h, known) : NULL;
     if (item->wrong)
-        refuse(c, &to, "bad_request", item->wrong);
-    else if (item->is_pattern || seat == NULL)
-        refuse(c, &to, "not_subscribed", "this connection does not have that");
+        hub_refuse(c, &to, "bad_request", item->wrong);
+    else if (item->is_pattern)
+        hub_unsubscribe_pattern(c, &to);
+    else if (seat == NULL)
+        hub_refuse(c, &to, "not_subscribed", "this connection does not have that");
     else
         seat_end(seat, WS_CLOSE_NORMAL, VIEW("unsubscribed"), ref);
-    mind_empty(c, h);
+    hub_mind_empty(c);
 }
 
 void hub_fail_seat(struct seat *seat, int code, struct view reason)
@@ -153,7 +103,7 @@ void hub_fail_seat(struct seat *seat, int code, struct view reason)
     struct client *c = seat->hub->client;
     struct hub *h = seat->hub;
     seat_end(seat, code, reason, (struct view){ 0 });
-    mind_empty(c, h);
+    hub_mind_empty(c);
     hub_call(h);
 }
 
@@ -167,19 +117,20 @@ static void take_auth(struct client *c, const struct command *command)
     size_t renewed = 0;
     for (size_t i = 0; i < h->slot_count && c->all->config->expire_live; i++) {
         struct seat *seat = h->slots[i];
-        struct view name = seat ? stream_id(seat->stream) : (struct view){ 0 };
-        if (seat == NULL || verify(c->all, &command->options, name, &expiry_s) != TOKEN_OK)
+        bool counts = seat && !seat->by_pattern; // else its pattern's token does
+        if (!counts ||
+            hub_verify(c->all, &command->options, stream_id(seat->stream), &expiry_s) != TOKEN_OK)
             continue;
         watch_expiry(h, seat, expiry_s);
         seat_need_more(seat)->says_expiring = true;
         seat_look(seat);
         renewed++;
     }
+    if (c->all->config->expire_live)
+        renewed += hub_patterns_renew(c, &command->options);
     if (renewed == 0) {
-        refuse(c, &to, "token_invalid", "the token renews none of this connection's streams");
-        if (c->visitor &&
-            door_bad_token_of(c->all->door, c->visitor, c->all->loop->now_ms) != DOOR_OPEN)
-            close_with(c, WS_CLOSE_POLICY, VIEW("too many bad tokens"), "guesses tokens");
+        hub_refuse(c, &to, "token_invalid", "the token renews none of this connection's streams");
+        hub_bad_token(c);
     }
 }
 
@@ -190,10 +141,9 @@ static void take_ping(struct client *c, const struct command *command)
     tell_text(c, client_hub(c)->form, "pong", text);
 }
 
-static bool may_answer(const struct client *c)
+static bool may_go_on(const struct client *c)
 {
-    return c->state == CLIENT_OPEN && c->extra->outbox.bytes < OUTBOX_MAX &&
-           list_empty(&client_hub(c)->endings);
+    return hub_may_answer(c) && client_hub(c)->awaited == NULL;
 }
 
 // True: it has been carried out, or the client has been closed.
@@ -204,13 +154,13 @@ static bool carry_out(struct client *c)
     const struct answer_to to = { .ref = command->ref };
     struct command_item item;
     switch (command->kind) {
-    case COMMAND_BAD: refuse(c, &to, "bad_request", command->why); return true;
+    case COMMAND_BAD: hub_refuse(c, &to, "bad_request", command->why); return true;
     case COMMAND_AUTH: take_auth(c, command); return true;
     case COMMAND_PING: take_ping(c, command); return true;
     case COMMAND_SUBSCRIBE:
     case COMMAND_UNSUBSCRIBE: break;
     }
-    while (may_answer(c)) {
+    while (may_go_on(c)) {
         if (!command_next(command, &item))
             return true;
         if (command->kind == COMMAND_SUBSCRIBE)
@@ -224,7 +174,7 @@ static bool carry_out(struct client *c)
 void hub_go_on(struct client *c)
 {
     struct hub *h = client_hub(c);
-    if (c->state != CLIENT_OPEN || !h->has_command || !may_answer(c))
+    if (c->state != CLIENT_OPEN || !h->has_command || !may_go_on(c))
         return;
     bool is_done = carry_out(c);
     h = client_hub(c); // it may have been closed
@@ -324,9 +274,10 @@ void hub_look_at_expiry(struct client *c, int64_t now_ms)
     if (now_ms < h->look_at_s * MS_PER_S)
         return;
     h->look_at_s = INT64_MAX;
+    hub_patterns_look_at_expiry(c, now_ms);
     for (size_t i = 0; i < h->slot_count;) {
         struct seat *seat = h->slots[i];
-        if (seat && seat->expiry_s)
+        if (seat && !seat->by_pattern && seat->expiry_s)
             look_at_seat(seat, now_ms);
         i += h->slots[i] == seat; // who ends gives its place to another
     }

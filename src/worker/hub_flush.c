@@ -33,8 +33,11 @@ void hub_say_endings(struct client *c, size_t most)
         struct ending *e = LIST_ITEM(list_pop(&h->endings), struct ending, node);
         struct buffer *text = tell_empty_text(c);
         struct view ref = { e->has_ref ? e->ref : NULL, e->ref_len };
-        notice_unsubscribed(text, (struct view){ e->name, e->name_len }, e->code,
-                            (struct view){ e->reason, e->reason_len }, e->last, ref);
+        struct view name = { e->name, e->name_len }, reason = { e->reason, e->reason_len };
+        if (e->is_pattern)
+            notice_unsubscribed_pattern(text, name, e->code, reason, ref);
+        else
+            notice_unsubscribed(text, name, e->code, reason, e->last, ref);
         tell_text(c, h->form, "unsubscribed", text);
         free(e);
     }

@@ -146,6 +146,11 @@ static void take_letter(void *ctx, struct letter *letter)
         stream_free(CONTAINER_OF(letter, struct farewell, letter)->stream);
         free(letter);
         break;
+    case LETTER_FOUND: pattern_learn(CONTAINER_OF(letter, struct finding, letter)); break;
+    case LETTER_UNWATCHABLE:
+        pattern_fail(CONTAINER_OF(letter, struct watch_failure, letter));
+        break;
+    case LETTER_UNWATCHED: pattern_end(CONTAINER_OF(letter, struct watch_end, letter)); break;
     case LETTER_DRAIN:
         drain(w);
         free(letter);
@@ -203,12 +208,14 @@ bool worker_init(struct worker *w, int number, struct worker_world *world, int l
     loop_add_queue(&w->loop, &w->pauses);
     deadline_init(&w->pause);
     streams_init(&w->streams, &w->mailbox, world->tail);
+    patterns_init(&w->patterns, &w->mailbox, world->tail);
     w->clients = (struct clients){
         .loop = &w->loop,
         .config = world->config,
         .pulse = world->pulse,
         .stats = &w->stats,
         .streams = &w->streams,
+        .patterns = &w->patterns,
         .door = &world->door,
         .total = &world->clients,
         .max = world->max_clients,
@@ -266,6 +273,7 @@ void worker_done(struct worker *w)
 {
     mailbox_done(&w->mailbox); // farewells free the last streams
     streams_done(&w->streams);
+    patterns_done(&w->patterns);
     loop_done(&w->loop);
     if (w->listen_fd >= 0)
         close(w->listen_fd);

@@ -10,6 +10,7 @@
 #include "shared/pulse.h"
 #include "shared/stats.h"
 #include "worker/clients.h"
+#include "worker/pattern.h"
 #include "worker/stream.h"
 
 struct worker {
@@ -19,6 +20,7 @@ struct worker {
     struct loop loop;
     struct mailbox mailbox;
     struct streams streams;
+    struct patterns patterns;
     struct clients clients;
     struct stats stats;
     struct watch listener;

@@ -66,6 +66,7 @@ static struct door door;
 static atomic_size_t total;
 static struct mailbox tail, self;
 static struct streams streams;
+static struct patterns patterns;
 static struct clients all;
 static struct side sides[FORM_COUNT];
 static struct peer peers[PEERS];
@@ -548,6 +549,7 @@ static void begin_world(void)
     EXPECT(mailbox_init(&tail, deliver_to_tail, NULL) && mailbox_open(&tail, &loop));
     EXPECT(mailbox_init(&self, deliver_to_tail, NULL));
     streams_init(&streams, &self, &tail);
+    patterns_init(&patterns, &self, &tail);
     bool tight = one_in(4);
     may_be_cut = tight;
     all = (struct clients){ .loop = &loop,
@@ -555,6 +557,7 @@ static void begin_world(void)
                             .pulse = &pulse,
                             .stats = &stats,
                             .streams = &streams,
+                            .patterns = &patterns,
                             .door = &door,
                             .total = &total,
                             .max = 100,
@@ -617,6 +620,7 @@ static void end_world(void)
     clients_done(&all);
     mailbox_done(&tail);
     mailbox_done(&self);
+    patterns_done(&patterns);
     streams_done(&streams);
     door_done(&door);
     loop_done(&loop);

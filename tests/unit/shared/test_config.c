@@ -30,6 +30,8 @@ static const struct {
       100000000 },
     { NUMBER("BOND_MAX_STREAMS_PER_CLIENT", "--max-streams-per-client", max_streams_per_client),
       1024, 1, 1000000 },
+    { NUMBER("BOND_PATTERNS", "--patterns", patterns), 0, 0, 1 },
+    { NUMBER("BOND_DISCOVER_SECONDS", "--discover-seconds", discover_seconds), 2, 1, 86400 },
     { NUMBER("BOND_TRUST_PROXY", "--trust-proxy", trust_proxy), 0, 0, 16 },
     { NUMBER("BOND_EXPIRE_LIVE", "--expire-live", expire_live), 0, 0, 1 },
     { NUMBER("BOND_COMPRESSION", "--compression", compression), 1, 0, 1 },

@@ -573,6 +573,31 @@ static void a_websocket_is_switched_to(void **state)
                      SWITCHING "Sec-WebSocket-Extensions: " DEFLATE_ANSWER_WINDOW "\r\n\r\n");
 }
 
+static enum token_verdict verify(const char *signed_for, const char *scope, const char *stream)
+{
+    char token[TOKEN_MAX + 1];
+    int64_t expiry_s;
+    size_t len = token_mint(view_of(signed_for), view_of(secret), EXPIRY_S, false, token);
+    return admission_verify(&config, (struct view){ token, len }, view_of(scope), view_of(stream),
+                            NOW_MS, &expiry_s);
+}
+
+static void a_star_in_a_scope_is_a_letter_unless_patterns_are_on(void **state)
+{
+    (void)state;
+    assert_int_equal(verify("md:*", "md:*", "md:*"), TOKEN_OK);
+    assert_int_equal(verify("md:*", "md:*", "md:btc"), TOKEN_INVALID);
+    assert_int_equal(verify("md:*", "", "md:btc"), TOKEN_INVALID);
+    config.patterns = 1;
+    assert_int_equal(verify("md:*", "md:*", "md:btc"), TOKEN_OK);
+    assert_int_equal(verify("md:*", "md:*", "md:*:x"), TOKEN_OK);
+    assert_int_equal(verify("md:*", "md:*", "md"), TOKEN_INVALID);
+    assert_int_equal(verify("md:*", "md:*", "*"), TOKEN_INVALID);
+    assert_int_equal(verify("md:*", "*", "md:btc"), TOKEN_INVALID); // it is signed for another
+    assert_int_equal(verify("md:*", "", "md:btc"), TOKEN_INVALID);  // it names no scope
+    assert_int_equal(verify("md:btc", "md:btc", "md:*"), TOKEN_INVALID);
+}
+
 // The offer of a token is never echoed: it would stand in a log somewhere.
 static void only_bond_v1_is_echoed(void **state)
 {
@@ -612,6 +637,7 @@ int main(void)
         TEST(a_token_may_stand_in_three_places),
         TEST(a_token_is_taken_from_the_query_before_the_header),
         TEST(text_that_is_nearly_a_token_is_none),
+        TEST(a_star_in_a_scope_is_a_letter_unless_patterns_are_on),
         TEST(a_token_is_good_to_its_last_millisecond),
         TEST(the_previous_secret_is_taken_while_it_is_set),
         TEST(all_origins_may_connect_unless_some_are_named),
