@@ -147,7 +147,7 @@ static void step_together(struct game *g)
 
 // One that is not blocked waits for several keys, and another changes them in a transaction: so
 // many times that Redis's limit of what a reader gets may come into play. (Not where a stranger
-// might be refused so often: patched servers hang up on one who does not read a KiB of that.)
+// might be refused so often: patched servers hang up on one who does not read 16 KiB of that.)
 static void step_transaction(struct game *g)
 {
     static const char *const waits[] = { "XREAD BLOCK 0 STREAMS s1 s2 $ $",
