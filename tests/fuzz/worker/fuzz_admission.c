@@ -105,7 +105,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct admission a = { 0 };
         struct refusal no = { 0 };
         if (route != ROUTE_NONE) {
-            CHECK(raw_id.len > 0 && memchr(raw_id.at, '/', raw_id.len) == NULL);
+            CHECK((route == ROUTE_HUB) == (raw_id.len == 0));
+            CHECK(raw_id.len == 0 || memchr(raw_id.at, '/', raw_id.len) == NULL);
             if (admission_read(&a, &req, route, raw_id, &config, NOW_MS, NOW_MS, &no))
                 check_admitted(&a, &req, &config);
             else

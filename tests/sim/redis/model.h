@@ -26,6 +26,7 @@
 //   - A big pipeline is one turn, where Redis reads 16 KiB or more at a time.
 //   - FLUSHALL in a transaction and a snapshot that is loaded make several keys ready in the order of
 //     the table, in Redis in one that depends on the process.
+//   - A stranger's output has no limit; patched servers hang up when 16 KiB of it are unread.
 //   - Nothing that is too large is refused: no limit of output, of queries, of memory.
 //   - A version before 7.0 differs in what the broker can notice (see model_options).
 //
