@@ -28,6 +28,8 @@ void door_done(struct door *d);
 // counts by its /64, which is what one household or host has.
 struct in6_addr door_address(int fd, struct view forwarded_for, int64_t hops);
 
+bool door_is_loopback(int fd); // does the peer call from this machine?
+
 // A client of that address; NULL when it has max already. door_leave gives it back.
 struct visitor *door_enter(struct door *d, struct in6_addr address, int64_t max);
 void door_leave(struct door *d, struct visitor *v);

@@ -16,8 +16,8 @@
 #include "base/loop.h"
 #include "base/table.h"
 #include "shared/config.h"
+#include "shared/metrics.h"
 #include "shared/pulse.h"
-#include "shared/stats.h"
 #include "tail/loss.h"
 #include "tail/paging.h"
 #include "tail/ring.h"
@@ -28,13 +28,14 @@ struct feeds {
     const struct config *config;
     const struct pulse *pulse;
     const struct loop *loop; // its time
-    struct stats *stats;
+    struct metrics *metrics;
     struct rings rings;
 
     struct list dirty;     // to be read
     struct list changed;   // to be told
     struct list sweep;     // all of them, the one that has waited longest first
     struct list warm;      // those that change now, the latest last
+    struct list all;       // all of them, in no order, for who lists them (lister.h)
     uint64_t fresh_reads;  // reads that brought something new to a stream that we had
     bool cannot_check;     // Redis refuses XINFO or MULTI: losses are explained without
     const char *bad_reply; // an answer made no sense: the connection is to be given up
@@ -53,7 +54,8 @@ struct feed {
     struct feeds *all;
     struct ring ring;
     struct table_node by_id;
-    struct list in_dirty, in_changed, in_sweep, in_warm;
+    struct list in_dirty, in_changed, in_sweep, in_warm, in_all;
+    uint32_t listed; // the last walk over all of them that has seen it
 
     struct eventid first; // of the entries that there were when we came
     uint64_t last_hash;   // of the fields of the entry at ring.last; 0: we have not seen them

@@ -10,7 +10,7 @@ void source_add_queue(struct source *s, struct deadline_queue *q, int64_t after_
 void source_init(struct source *s)
 {
     feeds_init(&s->feeds);
-    rings_init(&s->feeds.rings, s->config, s->stats, s->loop);
+    rings_init(&s->feeds.rings, s->config, s->metrics, s->loop);
     deadline_init(&s->poll);
     deadline_init(&s->hold);
 }

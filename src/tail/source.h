@@ -33,7 +33,7 @@ struct ask {
     enum ask_kind kind;
     struct feed *feed;
     size_t bytes;    // of a read: what its answer is expected to bring
-    int64_t sent_ms; // of TIME: when, monotonic
+    int64_t sent_us; // of a read and of TIME: when, monotonic
 };
 
 // A stream that is waited for on the hotline.
@@ -45,7 +45,7 @@ struct hot {
 struct source {
     const struct config *config;
     struct pulse *pulse;
-    struct stats *stats;
+    struct metrics *metrics; // a row of its own
     struct loop *loop;
     struct following *following; // which finds a feed by its id
 
@@ -82,7 +82,7 @@ struct source {
     char down_why[256]; // as it was last said; empty when the link has been up since
 };
 
-// The owner has set the first part and feeds.config to feeds.stats; the link and the
+// The owner has set the first part and feeds.config to feeds.metrics; the link and the
 // hotline are its to make, and source_done frees them. No feed is left then.
 void source_init(struct source *s);
 void source_done(struct source *s);

@@ -10,6 +10,8 @@
 #include "worker/flush.h"
 #include "worker/frames.h"
 #include "worker/history.h"
+#include "worker/lag.h"
+#include "worker/reporting.h"
 #include "worker/requests.h"
 #include "worker/subscription.h"
 
@@ -17,6 +19,7 @@
 #define JOIN_MS 1000
 #define LOOK_MS 250
 #define SAY_EVERY_MS 10000
+#define CLOCK_ERROR_MS 1000 // our estimate of Redis's clock is not later than it by more
 
 // ---- what epoll says ------------------------------------------------------------
 
@@ -44,7 +47,8 @@ static void take_input(struct client *c, char *at, size_t len)
         if (!client_is_sse(c)) // whose clients have nothing more to say
             frames_take(c, at, len);
         break;
-    case CLIENT_HISTORY: keep_input(c, at, len); break; // its next requests
+    case CLIENT_HISTORY:
+    case CLIENT_REPORT: keep_input(c, at, len); break; // its next requests
     case CLIENT_HELD:
     case CLIENT_CLOSING: // too late
     case CLIENT_DEAD: break;
@@ -71,8 +75,8 @@ static void take_kept_input(struct client *c)
 // stream's client has gone.
 static void peer_ended(struct client *c)
 {
-    bool history =
-        c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history);
+    bool history = c->state == CLIENT_REPORT || c->state == CLIENT_HISTORY ||
+                   (c->state == CLIENT_JOINING && c->extra->wants_history);
     bool reply = (c->state == CLIENT_HEAD || c->state == CLIENT_CLOSING) && client_has_outbox(c);
     c->peer_ended = true;
     if (history || reply)
@@ -111,6 +115,8 @@ static void writable(struct client *c)
 {
     if (c->state == CLIENT_HISTORY)
         history_continue(c);
+    else if (c->state == CLIENT_REPORT)
+        reporting_continue(c);
     else
         client_flush(c);
     if (c->state == CLIENT_OPEN)
@@ -181,6 +187,7 @@ static void look_due(struct deadline *d)
     struct clients *all = CONTAINER_OF(d, struct clients, look);
     int64_t now_ms = clock_wall_ms();
     subscription_look_at_pulse(all);
+    lag_look(all);
     for (size_t i = all->ending_len; i-- > 0;)
         expiry_look(all->ending[i], now_ms); // one that closes gives its place to the last
     deadline_arm(&all->looks, &all->look, all->loop->now_ms);
@@ -201,8 +208,10 @@ void clients_init(struct clients *all)
     list_init(&all->lobby);
     list_init(&all->leaving);
     list_init(&all->dead);
+    list_init(&all->reports);
     budget_init(&all->budget, all->outbox_bytes);
     deadline_init(&all->look);
+    all->lag = lag_new();
     init_queue(all, &all->heads, config->handshake_seconds * MS_PER_S, requests_head_due);
     init_queue(all, &all->holds, HOLD_MS, requests_hold_due);
     init_queue(all, &all->joins, JOIN_MS, join_due);
@@ -214,6 +223,7 @@ void clients_init(struct clients *all)
     init_queue(all, &all->looks, LOOK_MS, look_due);
     init_queue(all, &all->pauses, config->flush_ms, pause_due);
     init_queue(all, &all->resumes, 0, resume_due);
+    init_queue(all, &all->report_waits, REPORT_WAIT_MS, reporting_wait_due);
 }
 
 void clients_start(struct clients *all)
@@ -221,12 +231,14 @@ void clients_start(struct clients *all)
     deadline_arm(&all->looks, &all->look, all->loop->now_ms);
 }
 
-bool clients_add(struct clients *all, int fd)
+bool clients_add(struct clients *all, int fd, bool admin)
 {
     struct client *c = malloc(sizeof(*c));
     if (c == NULL)
         return false;
-    *c = (struct client){ .watch.ready = client_ready, .all = all, .fd = fd, .interest = EPOLLIN };
+    *c = (struct client){
+        .watch.ready = client_ready, .all = all, .fd = fd, .interest = EPOLLIN, .admin = admin
+    };
     if (!loop_watch(all->loop, fd, &c->watch, EPOLLIN)) {
         free(c);
         return false;
@@ -235,7 +247,8 @@ bool clients_add(struct clients *all, int fd)
     deadline_init(&c->deadline);
     all->count++;
     atomic_fetch_add_explicit(all->total, 1, memory_order_relaxed);
-    stats_add(&all->stats->accepted, 1);
+    metrics_add(all->metrics, METRIC_CONNECTIONS_ACCEPTED, 1);
+    metrics_set(all->metrics, METRIC_CONNECTIONS, all->count);
     client_enter(c, CLIENT_HEAD, "accepted");
     return true;
 }
@@ -298,6 +311,13 @@ void clients_news(struct clients *all, struct news *news)
     free(news);
 }
 
+void clients_listed(struct clients *all, struct listing *listing)
+{
+    struct client *c = reporting_listed(all, listing);
+    if (c)
+        after_serving(c);
+}
+
 void clients_failure(struct clients *all, struct failure *failure)
 {
     struct stream *s = failure->stream;
@@ -324,9 +344,16 @@ static void prefetch_client(struct list *node)
     __builtin_prefetch(at + sizeof(struct client) - offsetof(struct client, sub.node) - 1, 1);
 }
 
+static struct eventid event_id_at(const struct log *l, uint64_t seq) // 0-0: it is none
+{
+    const struct item *item = log_item(l, seq);
+    return item->kind == ITEM_EVENT ? item->id : (struct eventid){ 0 };
+}
+
 // Idle clients get what is new; with BOND_FLUSH_MS, at most once in that time. Who has
 // waited longest is first, so if there is something new then it is new to the first.
-static void take_idle(struct list *due, struct stream *s, struct clients *all)
+static void take_idle(struct list *due, struct stream *s, struct clients *all,
+                      struct eventid *oldest_new)
 {
     bool news = !list_empty(&s->idle) && !client_has_caught_up(client_of(s->idle.next));
     if (news && deadline_armed(&s->pause)) {
@@ -335,6 +362,8 @@ static void take_idle(struct list *due, struct stream *s, struct clients *all)
     }
     if (news && all->config->flush_ms > 0)
         deadline_arm(&all->pauses, &s->pause, all->loop->now_ms);
+    if (news)
+        *oldest_new = event_id_at(&s->log, client_of(s->idle.next)->sub.cursor.seq);
     list_take_all(due, &s->idle);
 }
 
@@ -348,17 +377,41 @@ static void serve(struct client *c)
         after_serving(c);
 }
 
-static void flush_stream(struct clients *all, struct stream *s)
+// Serving moves each on, to the list that says what it waits for.
+static void serve_all(struct list *due)
 {
-    struct list due; // flushing moves each on, to the list that says what it waits for
-    list_init(&due);
-    list_take_all(&due, &s->ready);
-    take_idle(&due, s, all);
-    while (!list_empty(&due)) {
-        struct list *node = due.next;
+    while (!list_empty(due)) {
+        struct list *node = due->next;
         prefetch_client(node->next); // while send() keeps us busy
         serve(client_of(node));
     }
+}
+
+// One sample for a stream and turn: how long after its publication has the oldest new event
+// been written to all who keep up? (Those who lag have a metric of their own: lag.h.)
+static void observe_latency(struct clients *all, struct eventid oldest_new, uint64_t writes)
+{
+    int64_t now_ms = clients_redis_now_ms(all);
+    if (writes == 0 || !eventid_is_time(oldest_new, now_ms + CLOCK_ERROR_MS))
+        return;
+    int64_t latency_ms = now_ms - (int64_t)oldest_new.ms;
+    metrics_observe(all->metrics, HISTOGRAM_DELIVERY_LATENCY,
+                    latency_ms > 0 ? (uint64_t)latency_ms * 1000 : 0, writes);
+}
+
+static void flush_stream(struct clients *all, struct stream *s)
+{
+    struct list ready, idle;
+    struct eventid oldest_new = { 0 };
+    list_init(&ready);
+    list_init(&idle);
+    list_take_all(&ready, &s->ready);
+    take_idle(&idle, s, all, &oldest_new);
+    serve_all(&ready);
+    uint64_t writes_before = metrics_get(all->metrics, METRIC_WRITES);
+    serve_all(&idle);
+    if (!eventid_is_none(oldest_new))
+        observe_latency(all, oldest_new, metrics_get(all->metrics, METRIC_WRITES) - writes_before);
     LIST_EACH (node, &s->waiting) { // those who wait inside may be told of the source
         struct client *c = client_of(node);
         if (c->state == CLIENT_OPEN)
@@ -394,6 +447,7 @@ bool clients_flush(struct clients *all)
     }
     keep_budget(all);
     clients_reap(all);
+    metrics_set(all->metrics, METRIC_OUTBOX_BYTES, all->budget.bytes);
     return !list_empty(&all->streams->changed);
 }
 
@@ -459,6 +513,7 @@ void clients_done(struct clients *all)
     kill_all(&all->leaving);
     clients_reap(all);
     budget_done(&all->budget);
+    free(all->lag);
     free(all->ending);
     inflater_free(all->inflater);
     buffer_free(&all->text);

@@ -43,11 +43,19 @@ static void add_goodbye(struct client *c, int code, struct view reason, int64_t 
     add_close_frame(c, code, reason);
 }
 
+static void count_close(struct client *c, int code)
+{
+    size_t index = code == WS_CLOSE_NONE ? CLOSED_NONE : ws_close_index(code);
+    metrics_add(c->all->metrics, METRIC_CONNECTIONS_CLOSED + index, 1);
+    c->counted_closed = true;
+}
+
 void close_open(struct client *c, int code, struct view reason, int64_t reconnect_ms,
                 const char *why)
 {
     if (c->state != CLIENT_OPEN)
         return;
+    count_close(c, code);
     add_goodbye(c, code, reason, reconnect_ms);
     close_reply(c, why);
 }
@@ -79,7 +87,6 @@ void close_behind(struct client *c, const struct gap *gap)
     if (gap->missed != MISSED_UNKNOWN)
         snprintf(missed, sizeof(missed), "%lld", (long long)gap->missed);
     snprintf(reason, sizeof(reason), "fell behind: last id %s, %s events missed", after, missed);
-    stats_add(&c->all->stats->fell_behind, 1);
     close_with(c, WS_CLOSE_BEHIND, view_of(reason), "fell behind");
 }
 
@@ -123,11 +130,13 @@ void close_or_skip(struct client *c, uint64_t first_seq)
     struct gap gap = gap_before(c, first_seq);
     uint64_t known = first_seq < l->end_seq ? first_seq : l->end_seq;
     bool events = known < first_seq || log_count_events(l, c->sub.cursor.seq, known) > 0;
+    if (events)
+        metrics_add(c->all->metrics, METRIC_GAPS + GAP_SLOW, 1);
     if (events && !c->sub.slow_skip) {
         close_behind(c, &gap);
         return;
     }
-    stats_add(&c->all->stats->skipped_behind, first_seq - c->sub.cursor.seq);
+    metrics_add(c->all->metrics, METRIC_EVENTS_PASSED_OVER, first_seq - c->sub.cursor.seq);
     if (client_tells(c))
         owe_gap(c, &gap);
     c->sub.cursor = (struct cursor){ .seq = first_seq };

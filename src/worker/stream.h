@@ -19,9 +19,11 @@ struct stream {
     struct table_node by_id;
     struct list in_changed; // of all->changed: idle or ready clients have something to do
     struct list waiting, idle, ready, blocked;
-    size_t clients;        // in any list
-    struct deadline pause; // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
-    bool held;             // for what they wait there is something by now
+    size_t clients;             // in any list
+    struct listening listening; // what the tail may see of it
+    struct list in_lagging;     // of all->lagging: some have not had all of the log
+    struct deadline pause;      // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
+    bool held;                  // for what they wait there is something by now
     struct log log;
     struct eventid last; // the newest id that the stream is known to have had
     struct floor floor;
@@ -36,6 +38,7 @@ struct stream {
 struct streams {
     struct table by_id;
     struct list changed;
+    struct list lagging; // to be surveyed (lag.h)
     struct mailbox *self, *tail;
     uint64_t epoch_due; // of a stream that is new
 };
@@ -49,10 +52,12 @@ void streams_done(struct streams *s); // frees what is left, clients having gone
 struct stream *streams_find(struct streams *s, enum form form, struct view id);
 void stream_join(struct stream *s);
 void stream_leave(struct stream *s);
+void stream_count_listener(struct stream *s, int change); // for the tail to see
 
 struct list *stream_list(struct stream *s, size_t i); // each of its lists; NULL: no more
 
 void stream_mark_changed(struct stream *s);
+void stream_mark_lagging(struct stream *s); // somebody is in `blocked` or `ready`
 
 // Redis cannot be read, or could not: the log may lack what was published since,
 // until it has been read in a later epoch (pulse.h) than `epoch`.

@@ -27,7 +27,7 @@ struct worker {
 };
 
 static struct config config;
-static struct stats stats;
+static struct metrics metrics;
 static struct loop loop;
 static struct rings rings;
 static struct ring ring, other;
@@ -75,7 +75,7 @@ static int set_up(void **state)
                               .memory_bytes = (int64_t)(8 * MIB) };
     assert_true(loop_init(&loop));
     loop.now_ms = 1000000;
-    rings_init(&rings, &config, &stats, &loop);
+    rings_init(&rings, &config, &metrics, &loop);
     ring_init(&ring, &rings, STREAM);
     ring_init(&other, &rings, VIEW("two"));
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
