@@ -148,7 +148,7 @@ struct clients {
 
     size_t count; // connections of this worker
     bool draining;
-    struct list lobby;   // HEAD, HELD
+    struct list lobby;   // HEAD, HELD, REPORT
     struct list leaving; // CLOSING
     struct list dead;
     struct list reports; // those that wait for the tail

@@ -184,13 +184,15 @@ def test_a_port_of_their_own_that_is_taken():
 
 def test_a_drain_can_be_watched_on_the_port_of_their_own(start, redis, stream):
     port = Port()
-    broker = start.broker(redis, BOND_ADMIN_PORT=port.number, BOND_DRAIN_SECONDS=5)
+    broker = start.broker(
+        redis, BOND_ADMIN_PORT=port.number, BOND_DRAIN_SECONDS=5, BOND_WORKERS=1
+    )
     m = Metrics(broker, port=port.number)
     with RawWs(broker, stream), RawWs(broker, stream):
         broker.signal()
         broker.wait_log("event=draining")
         assert m("bond_ready") == 0
-        wait_until(lambda: m.grew("bond_connections_closed_total", code="1001") == 1, "none left")
+        wait_until(lambda: m.grew("bond_connections_closed_total", code="1001") >= 1, "none left")
     assert broker.exit_code() == 0
     port.release()
 
