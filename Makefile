@@ -36,7 +36,7 @@ LDLIBS   := -lssl -lcrypto -lz -ljansson -lpthread -lm
 
 # A flavour is one way to compile everything: its compiler, its flags for
 # compiling and linking, its directory. Objects live in build/obj/<flavour>.
-FLAVOURS := release asan tsan fuzz
+FLAVOURS := release asan tsan fuzz sim simasan
 
 CC_release  = $(CC)
 DIR_release = $(BUILD)
@@ -57,6 +57,18 @@ CC_fuzz  = $(FUZZ_CC)
 DIR_fuzz = $(BUILD)/fuzz
 CF_fuzz  = -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LF_fuzz  = -fsanitize=fuzzer,address,undefined
+
+# The simulator: its variables are moved (tests/sim/sim.mk), and so must not be addressed as PIE's.
+CC_sim  = $(CC)
+DIR_sim = $(BUILD)/sim
+CF_sim  = -O2 -fno-pie -Itests/sim
+LF_sim  = -no-pie
+
+CC_simasan  = $(CC)
+DIR_simasan = $(BUILD)/simasan
+CF_simasan  = -O1 -fno-omit-frame-pointer -fno-pie -Itests/sim -fsanitize=address,undefined \
+              -fno-sanitize-recover=all
+LF_simasan  = -no-pie -fsanitize=address,undefined
 
 # ---------------------------------------------------------------- what there is
 
@@ -141,6 +153,8 @@ soak: $(BUILD)/bond-broker ## the checker for SECONDS (600) from SEED on: kills,
 	@BOND_BROKER_BIN=$(or $(BOND_BROKER_BIN),$(BUILD)/bond-broker) /usr/bin/python3 \
 	    tests/serve/checker.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
+include tests/sim/sim.mk
+
 # ---------------------------------------------------------------- bench
 
 $(BUILD)/bond-bench: $(patsubst %.c,$(OBJ_release)/%.o,$(wildcard bench/*.c)) $(BUILD)/libbond.a
@@ -176,8 +190,15 @@ clean: ## remove build/
 
 # ---------------------------------------------------------------- deliver
 
-install: $(BUILD)/bond-broker ## into PREFIX (/usr/local), below DESTDIR
+# The manual page is printed by the program, from the tables that it goes by itself.
+$(BUILD)/bond-broker.1: $(BUILD)/bond-broker
+	@$< help --man > $@
+
+install: $(BUILD)/bond-broker $(BUILD)/bond-broker.1 ## into PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(BUILD)/bond-broker $(DESTDIR)$(PREFIX)/bin/bond-broker
+	install -D -m 644 $(BUILD)/bond-broker.1 $(DESTDIR)$(PREFIX)/share/man/man1/bond-broker.1
+	install -D -m 644 infra/bond-broker.bash \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bond-broker
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/bond-broker/LICENSE
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' infra/bond-broker.service \

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "shared/process.h"
 #include "tail/tail.h"
+#include "vitals.h"
 #include "worker/listener.h"
 #include "worker/worker.h"
 
@@ -26,6 +27,7 @@ struct broker {
     struct worker_world world;
     struct worker *workers;
     int worker_count;
+    int64_t started_ms; // monotonic
 };
 
 // ---- what the machine gives -----------------------------------------------------
@@ -176,6 +178,38 @@ static bool start(struct broker *b)
     return tail_start(b->tail, &why) || say_why("start_failed", why);
 }
 
+// ---- what it does -----------------------------------------------------------------
+
+// Of a metric, with so many cells for its labels, over all threads.
+static uint64_t counted(const struct broker *b, size_t cell, size_t cells)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < cells; i++)
+        sum += metric_rows_sum(&b->world.metrics, cell + i);
+    return sum;
+}
+
+static struct vitals take_vitals(const struct broker *b)
+{
+    const size_t closed_behind = METRIC_CONNECTIONS_CLOSED + ws_close_index(WS_CLOSE_BEHIND);
+    const struct metric_rows *rows = &b->world.metrics;
+    const int64_t now_ms = clock_mono_ms();
+    return (struct vitals){
+        .at_ms = now_ms,
+        .is_redis_readable = pulse_readable(&b->pulse, now_ms),
+        .clients = counted(b, METRIC_CONNECTIONS, 1),
+        .streams = counted(b, METRIC_STREAMS_FOLLOWED, 1),
+        .ring_bytes = counted(b, METRIC_RING_BYTES, 1),
+        .events_read = counted(b, METRIC_EVENTS_READ, 1),
+        .events_sent = counted(b, METRIC_EVENTS_DELIVERED, 1),
+        .bytes_sent = counted(b, METRIC_SENT_BYTES, 1),
+        .refused = counted(b, METRIC_REQUESTS_REFUSED, CELLS_REFUSAL),
+        .fell_behind = counted(b, closed_behind, 1) + counted(b, METRIC_SUBSCRIPTIONS_BEHIND, 1),
+        .skipped = counted(b, METRIC_EVENTS_SKIPPED, CELLS_SKIP),
+        .lag_ms = (int64_t)metric_rows_peak(rows, METRIC_CLIENT_LAG_MAX_SECONDS),
+    };
+}
+
 // ---- stop -----------------------------------------------------------------------
 
 static void for_each_worker(struct broker *b, void (*what)(struct worker *))
@@ -192,25 +226,14 @@ static bool all_drained(struct broker *b)
     return true;
 }
 
-// Of a metric, with so many cells for its labels, over all threads.
-static int64_t count(const struct broker *b, size_t cell, size_t cells)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < cells; i++)
-        sum += metric_rows_sum(&b->world.metrics, cell + i);
-    return (int64_t)sum;
-}
-
 static void say_stopped(const struct broker *b)
 {
-    const size_t behind = METRIC_CONNECTIONS_CLOSED + ws_close_index(WS_CLOSE_BEHIND);
-    say(SAY_INFO, "stopped", SAY_I("accepted", count(b, METRIC_CONNECTIONS_ACCEPTED, 1)),
-        SAY_I("refused", count(b, METRIC_REQUESTS_REFUSED, CELLS_REFUSAL)),
-        SAY_I("events_read", count(b, METRIC_EVENTS_READ, 1)),
-        SAY_I("events_skipped", count(b, METRIC_EVENTS_SKIPPED, CELLS_SKIP)),
-        SAY_I("events_sent", count(b, METRIC_EVENTS_DELIVERED, 1)),
-        SAY_I("bytes_sent", count(b, METRIC_SENT_BYTES, 1)),
-        SAY_I("fell_behind", count(b, behind, 1)));
+    const struct vitals v = take_vitals(b);
+    say(SAY_INFO, "stopped", SAY_I("uptime_s", (v.at_ms - b->started_ms) / MS_PER_S),
+        SAY_I("accepted", (int64_t)counted(b, METRIC_CONNECTIONS_ACCEPTED, 1)),
+        SAY_I("refused", (int64_t)v.refused), SAY_I("events_read", (int64_t)v.events_read),
+        SAY_I("events_skipped", (int64_t)v.skipped), SAY_I("events_sent", (int64_t)v.events_sent),
+        SAY_I("bytes_sent", (int64_t)v.bytes_sent), SAY_I("fell_behind", (int64_t)v.fell_behind));
 }
 
 // Workers first, for they post to the tail; then the tail, for it posts to them.
@@ -277,6 +300,22 @@ static int await_end(const sigset_t *signals, int64_t until_ms)
     return 0;
 }
 
+// Until it is asked to end; says what it does meanwhile. Returns the signal.
+static int serve(const struct broker *b, const sigset_t *signals)
+{
+    struct vitals before = take_vitals(b);
+    int64_t every_ms = b->config->status_seconds * MS_PER_S, next_ms = before.at_ms + every_ms;
+    for (;;) {
+        int number = await_end(signals, every_ms ? next_ms : INT64_MAX);
+        if (number)
+            return number;
+        const struct vitals now = take_vitals(b);
+        vitals_say(&before, &now);
+        before = now;
+        next_ms = now.at_ms + every_ms;
+    }
+}
+
 // ---- all of it ------------------------------------------------------------------
 
 // Load balancers see at /ready that nobody new is to be sent here, while whoever comes is
@@ -307,13 +346,13 @@ static int drain(struct broker *b, int asked, const sigset_t *signals)
 
 int broker_run(const struct config *config)
 {
-    struct broker b = { .config = config };
+    struct broker b = { .config = config, .started_ms = clock_mono_ms() };
     sigset_t signals = block_signals();
     process_begin();
     door_init(&b.world.door);
     if (!start(&b))
         return give_up(&b);
-    int asked = await_end(&signals, INT64_MAX);
+    int asked = serve(&b, &signals);
     int again = announce_end(&b, asked, &signals);
     if (again == 0)
         again = drain(&b, asked, &signals);

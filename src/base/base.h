@@ -1,5 +1,5 @@
 // What every file stands on: a view of bytes, a buffer of bytes, a check that
-// cannot be compiled out. No file of the project is below this one.
+// cannot be compiled out. It includes no other file of the project.
 #pragma once
 
 #include <stdbool.h>

@@ -47,7 +47,7 @@ int64_t deadline_queue_next(const struct deadline_queue *q)
     return LIST_ITEM(q->waiting.next, struct deadline, node)->due_ms;
 }
 
-// What re-arms itself goes behind `now`, so this ends; a queue of 0 ms may not.
+// What is armed again falls due after `now`, so this ends; in a queue of 0 ms it would not.
 void deadline_queue_run(struct deadline_queue *q, int64_t now_ms)
 {
     while (deadline_queue_next(q) <= now_ms)

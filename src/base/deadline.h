@@ -1,6 +1,8 @@
 // Deadlines of equal duration need no heap: they fall due in the order in which
 // they were armed, so each duration is a FIFO, and re-arming is a move to its
-// tail. One whose duration differs goes where it belongs (deadline_arm_at). A queue and its deadlines belong to one thread.
+// tail. One whose duration differs goes where it belongs (deadline_arm_at).
+//
+// A queue and its deadlines belong to one thread.
 #pragma once
 
 #include "base/base.h"
@@ -24,8 +26,8 @@ void deadline_init(struct deadline *d); // armed nowhere
 
 // Due after_ms from now. Armed already, in this queue or another: it moves here.
 void deadline_arm(struct deadline_queue *q, struct deadline *d, int64_t now_ms);
-// Due then, whatever the queue's duration is. It is put in order from the end of the queue
-// on, so that costs what it is out of turn: for a few deadlines, or many in order.
+// Due then, whatever the queue's duration is. Its place is looked for from the end of the
+// queue, one step for each deadline that is due later: for a few, or for many in order.
 void deadline_arm_at(struct deadline_queue *q, struct deadline *d, int64_t due_ms);
 void deadline_cancel(struct deadline *d); // nothing, if not armed
 bool deadline_armed(const struct deadline *d);

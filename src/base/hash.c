@@ -25,7 +25,7 @@ void hash_sha1(struct view message, uint8_t out[20])
     CHECK(len == 20);
 }
 
-// OpenSSL's own EVP_EncodeBlock writes a NUL behind its output, which callers
+// OpenSSL's own EVP_EncodeBlock writes a NUL after its output, which callers
 // that encode into a frame have no room for.
 void hash_base64(const uint8_t *at, size_t len, char *out)
 {

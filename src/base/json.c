@@ -208,3 +208,117 @@ bool json_valid(struct view text)
     struct reader r = { text.at, text.at + text.len };
     return take_value(&r, 0) && r.at == r.end;
 }
+
+// ---- reading ----------------------------------------------------------------
+
+static struct view rest(const struct reader *r)
+{
+    return (struct view){ r->at, (size_t)(r->end - r->at) };
+}
+
+// The next thing that `take` takes, as it stands in the text.
+static struct view next_string(struct reader *r)
+{
+    skip_blanks(r);
+    const char *start = r->at;
+    CHECK(take_string(r));
+    return (struct view){ start, (size_t)(r->at - start) };
+}
+
+static struct view next_value(struct reader *r)
+{
+    skip_blanks(r);
+    const char *start = r->at;
+    CHECK(take_bare_value(r, 0));
+    return (struct view){ start, (size_t)(r->at - start) };
+}
+
+bool json_member(struct view object, struct view name, struct view *value)
+{
+    struct reader r = { object.at, object.at + object.len };
+    skip_blanks(&r);
+    if (!take(&r, '{'))
+        return false;
+    skip_blanks(&r);
+    if (take(&r, '}'))
+        return false;
+    do {
+        struct view quoted = next_string(&r);
+        skip_blanks(&r);
+        CHECK(take(&r, ':'));
+        *value = next_value(&r);
+        if (view_eq((struct view){ quoted.at + 1, quoted.len - 2 }, name))
+            return true;
+        skip_blanks(&r);
+    } while (take(&r, ','));
+    return false;
+}
+
+static unsigned take_hex4(struct reader *r)
+{
+    char digits[5] = { 0 };
+    memcpy(digits, r->at, 4);
+    r->at += 4;
+    return (unsigned)strtoul(digits, NULL, 16);
+}
+
+// What follows `\u`: one UTF-16 unit, or the two of a pair.
+static unsigned take_unicode(struct reader *r)
+{
+    unsigned high = take_hex4(r);
+    if (high < 0xd800 || high > 0xdfff)
+        return high;
+    if (high > 0xdbff || !view_starts(rest(r), VIEW("\\u")))
+        return 0xfffd;
+    struct reader ahead = { r->at + 2, r->end };
+    unsigned low = take_hex4(&ahead);
+    if (low < 0xdc00 || low > 0xdfff)
+        return 0xfffd;
+    *r = ahead;
+    return 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+}
+
+static void add_utf8(struct buffer *out, unsigned c)
+{
+    if (c < 0x80)
+        buffer_add(out, (char[]){ (char)c }, 1);
+    else if (c < 0x800)
+        buffer_add(out, (char[]){ (char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f)) }, 2);
+    else if (c < 0x10000)
+        buffer_add(out,
+                   (char[]){ (char)(0xe0 | c >> 12), (char)(0x80 | (c >> 6 & 0x3f)),
+                             (char)(0x80 | (c & 0x3f)) },
+                   3);
+    else
+        buffer_add(out,
+                   (char[]){ (char)(0xf0 | c >> 18), (char)(0x80 | (c >> 12 & 0x3f)),
+                             (char)(0x80 | (c >> 6 & 0x3f)), (char)(0x80 | (c & 0x3f)) },
+                   4);
+}
+
+static void add_unescaped(struct buffer *out, struct reader *r)
+{
+    static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    char c = *r->at++;
+    const char *letter = strchr(letters, c);
+    if (c == 'u')
+        add_utf8(out, take_unicode(r));
+    else
+        buffer_add(out, letter ? &meant[letter - letters] : &c, 1);
+}
+
+bool json_unescape(struct view value, struct buffer *out)
+{
+    struct reader r = { value.at, value.at + value.len };
+    if (!take_string(&r) || r.at != r.end)
+        return false;
+    r = (struct reader){ value.at + 1, value.at + value.len - 1 };
+    while (r.at < r.end) {
+        char c = *r.at++;
+        if (c == '\\')
+            add_unescaped(out, &r);
+        else
+            buffer_add(out, &c, 1);
+    }
+    return true;
+}

@@ -31,8 +31,8 @@ bool loop_init(struct loop *l); // false: errno says why
 void loop_done(struct loop *l);
 
 // Start, change and end watching fd. A watch must stay valid until the end of the
-// turn in which it was dropped, for its events may be in hand already. The first
-// two return false with errno set.
+// turn in which watching ended, for the loop may hold events for it already. The
+// first two return false with errno set.
 bool loop_watch(struct loop *l, int fd, struct watch *w, uint32_t events);
 bool loop_rewatch(struct loop *l, int fd, struct watch *w, uint32_t events);
 void loop_unwatch(struct loop *l, int fd);

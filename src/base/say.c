@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,11 +15,26 @@
 
 static enum say_level least_level = SAY_INFO;
 static enum say_format line_format = SAY_LOGFMT;
+static bool is_journal;
+
+// JOURNAL_STREAM names what systemd made standard error ("device:inode"); it may have been
+// redirected since (systemd.exec(5)).
+static bool stderr_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat here;
+    char ours[64];
+    if (!stream || fstat(STDERR_FILENO, &here) != 0)
+        return false;
+    snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)here.st_dev, (uintmax_t)here.st_ino);
+    return strcmp(stream, ours) == 0;
+}
 
 void say_setup(enum say_level least, enum say_format format)
 {
     least_level = least;
     line_format = format;
+    is_journal = stderr_is_journal();
 }
 
 bool say_enabled(enum say_level level)
@@ -155,31 +172,54 @@ static void add_key(struct buffer *line, const char *key)
 
 static void add_value(struct buffer *line, const struct say_value *v)
 {
+    if (v->kind == SAY_COUNT && v->integer == 0)
+        return;
     add_key(line, v->key);
-    if (v->kind == SAY_INT)
+    if (v->kind != SAY_TEXT)
         buffer_printf(line, "%" PRId64, v->integer);
     else
         add_text(line, v->text);
 }
 
-static void add_head(struct buffer *line, enum say_level level, const char *event)
+static void add_timestamp(struct buffer *line)
 {
-    static const char *const names[] = { "debug", "info", "warn", "error" };
     const char *quote = line_format == SAY_JSON ? "\"" : "";
-
     add_key(line, "ts");
     buffer_printf(line, "%s", quote);
     add_time(line);
     buffer_printf(line, "%s", quote);
+}
+
+static void add_head(struct buffer *line, enum say_level level, const char *event)
+{
+    static const char *const names[] = { "debug", "info", "warn", "error" };
+    if (!is_journal)
+        add_timestamp(line);
     add_value(line, &SAY_S("level", names[level]));
     add_value(line, &SAY_S("event", event));
 }
 
+static void add_priority(struct buffer *line, enum say_level level)
+{
+    static const int priorities[] = { 7, 6, 4, 3 }; // as syslog(3) numbers them
+    if (is_journal)
+        buffer_printf(line, "<%d>", priorities[level]);
+}
+
 // A line that cannot be written is lost: there is nobody left to tell.
-static void write_line(struct view line)
+static void write_bytes(struct view line)
 {
     while (write(STDERR_FILENO, line.at, line.len) < 0 && errno == EINTR)
         ;
+}
+
+static void write_line(enum say_level level, struct view text)
+{
+    struct buffer line = { 0 };
+    add_priority(&line, level);
+    buffer_add_view(&line, text);
+    write_bytes(buffer_view(&line));
+    buffer_free(&line);
 }
 
 void say_line(enum say_level level, const char *event, const struct say_value *values)
@@ -195,7 +235,7 @@ void say_line(enum say_level level, const char *event, const struct say_value *v
     buffer_add_view(&line, line_format == SAY_JSON ? VIEW("}\n") : VIEW("\n"));
 
     int saved = errno; // callers often say errno's own story, and go on to return it
-    write_line(buffer_view(&line));
+    write_line(level, buffer_view(&line));
     errno = saved;
     buffer_free(&line);
 }

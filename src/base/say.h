@@ -1,6 +1,9 @@
 // Log lines on standard error: an event word, then key=value (logfmt), or the
 // same as one JSON object. One write(2) a line, so lines of several threads do
 // not mix. Never a token, never a secret: callers pass what may be read.
+//
+// Under systemd's journal (standard error is the JOURNAL_STREAM) a line begins with its
+// priority, <4> for a warning, and has no time of its own: the journal gives it one.
 #pragma once
 
 #include "base/base.h"
@@ -15,7 +18,7 @@ bool say_enabled(enum say_level level);
 // A value of a line. Any bytes may stand in a text: they are quoted and escaped.
 struct say_value {
     const char *key;
-    enum { SAY_END, SAY_TEXT, SAY_INT } kind;
+    enum { SAY_END, SAY_TEXT, SAY_INT, SAY_COUNT } kind; // a SAY_COUNT of 0 is left out
     struct view text;
     int64_t integer;
 };
@@ -23,6 +26,10 @@ struct say_value {
 #define SAY_V(key_, view_) ((struct say_value){ .key = (key_), .kind = SAY_TEXT, .text = (view_) })
 #define SAY_S(key_, text_) SAY_V(key_, view_of(text_))
 #define SAY_I(key_, int_) ((struct say_value){ .key = (key_), .kind = SAY_INT, .integer = (int_) })
+#define SAY_N(key_, int_)                                                                          \
+    ((struct say_value){ .key = (key_), .kind = SAY_COUNT, .integer = (int_) })
+// How many lines were left out before this one (say_limited), if any were.
+#define SAY_NOT_SAID(missed) SAY_N("not_said", (int64_t)(missed))
 
 // say(SAY_INFO, "listening", SAY_S("host", host), SAY_I("port", port));
 #define say(level, event, ...)                                                                     \
@@ -30,8 +37,8 @@ struct say_value {
 void say_line(enum say_level level, const char *event, const struct say_value *values);
 
 // For what may come by the thousand. True when the caller may say it now, once
-// per `every_ms` for each `struct say_limit` (make it static, one a place);
-// *missed then tells how many were swallowed since. Any thread.
+// per `every_ms` for each `struct say_limit` (make it static, one for each place);
+// *missed then tells how many lines were swallowed since the last one. Any thread.
 struct say_limit {
     _Atomic int64_t next_ms;
     _Atomic uint64_t swallowed;

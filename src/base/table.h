@@ -25,7 +25,7 @@ void table_remove(struct table *t, struct table_node *node);
 // Some node, NULL when empty: for taking all of them out.
 struct table_node *table_any(const struct table *t);
 
-// All of them in some order: the one behind `node`, the first for NULL; NULL at the end.
+// All of them in some order: the one after `node`, the first for NULL; NULL at the end.
 // Nothing may be added or removed in between.
 struct table_node *table_next(const struct table *t, const struct table_node *node);
 #define TABLE_EACH(node, table)                                                                    \

@@ -22,7 +22,7 @@ enum tls_setup tls_context_new(const struct tls_options *options, struct tls_con
 void tls_context_free(struct tls_context *context); // nothing, if NULL
 
 enum tls_result {
-    TLS_DONE,   // the hands are shaken; or so many bytes, at least one, were read or written
+    TLS_DONE,   // the handshake is over; or so many bytes, at least one, were read or written
     TLS_WAIT,   // not now: again when the socket can be read or, if tls_wants_write, written
     TLS_CLOSED, // the other end has closed the connection
     TLS_FAILED, // tls_why
@@ -40,9 +40,9 @@ enum tls_result tls_read(struct tls *t, char *at, size_t len, size_t *done);
 // A write that had to wait may be tried again from another place in memory.
 enum tls_result tls_write(struct tls *t, const char *at, size_t len, size_t *done);
 
-bool tls_holds_bytes(const struct tls *t); // that came, and that no poll of the socket tells of
+bool tls_holds_bytes(const struct tls *t); // decrypted already: epoll does not tell of them
 bool tls_wants_write(const struct tls *t); // the last call waits until the socket takes bytes
-// While hands are shaken: the other end has said something, and in TLS. If it has not, this
-// may be a port without TLS.
+// During the handshake: the other end has answered in TLS. If it has not, this may be a port
+// without TLS.
 bool tls_is_spoken(const struct tls *t);
 const char *tls_why(const struct tls *t); // after TLS_FAILED, for people; no secret in it

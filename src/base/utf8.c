@@ -19,8 +19,8 @@ static size_t ascii_words(const char *at, size_t len)
     return i;
 }
 
-// The bounds of the second byte are what keeps out overlong forms (behind E0 and
-// F0; C0 and C1 are nothing else), surrogates (ED) and all above U+10FFFF (F4).
+// The bounds of the second byte are what keeps out overlong forms (after E0 and
+// F0; C0 and C1 are nothing else), surrogates (ED) and all beyond U+10FFFF (F4).
 static bool begin_character(struct utf8_state *s, uint8_t lead)
 {
     if (lead < 0x80)

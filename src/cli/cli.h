@@ -1,24 +1,26 @@
-// The commands besides `serve`: small programs that end, one file each. Each returns
-// the exit status and says what is wrong on standard error.
+// The command line: finds the command, and what it was given.
+//
+//   argv ──▶ cli_run ──▶ the command's options and arguments, the settings ──▶ its `run`
+//
+// Every command takes the settings' flags (--redis-url …) beside its own options. Options
+// may stand anywhere; what follows `--` is no option.
 #pragma once
 
-#include "shared/config.h"
-
-int cli_token(int argc, char **argv);       // token STREAM [--ttl S] [--full]
-int cli_check_token(int argc, char **argv); // check-token STREAM TOKEN
-int cli_publish(int argc, char **argv);     // publish STREAM [JSON|-]
-int cli_health(int argc, char **argv);      // health
-int cli_version(int argc, char **argv);
-int cli_help(int argc, char **argv);
-
-// What the commands share.
+#include "cli/command.h"
 
 #define CLI_USAGE 2 // the exit status of a command that was used wrongly
 
-extern const char cli_usage[];
-int cli_wrong_usage(const char *why); // says why, and the usage; returns CLI_USAGE
-// The settings from the environment alone: what follows a command is its own. False:
-// one of them is wrong, and that has been said.
-bool cli_load(struct config *c);
-// Who signs or checks with the secret that everybody knows is told so.
+// main's. serve: what `serve`, and no command at all, do.
+int cli_run(int argc, char **argv, int (*serve)(struct cli *c));
+
+// ---- for commands -----------------------------------------------------------------
+
+// Is the option given? Its value; "" if it takes none; NULL if not given.
+const char *cli_value(const struct cli *c, const char *flag);
+// The same as a time span in milliseconds, or `initial_ms` if it is not given. False: it is
+// none, and that has been said.
+bool cli_duration(const struct cli *c, const char *flag, int64_t initial_ms, int64_t *out_ms);
+// Says why on standard error, and how to get help; returns CLI_USAGE.
+int cli_wrong_usage(const struct cli *c, const char *why);
+// Whoever signs or checks with the secret that everybody knows is told so.
 void cli_warn_of_default_secret(const struct config *c);

@@ -2,25 +2,57 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/manual.h"
 
-int cli_version(int argc, char **argv)
+static int version(struct cli *c)
 {
-    (void)argc;
-    (void)argv;
+    (void)c;
     puts("bond-broker " BOND_VERSION);
     return 0;
 }
 
-int cli_help(int argc, char **argv)
+const struct cli_command cli_version = {
+    .name = "version",
+    .synopsis = "",
+    .about = "print the version",
+    .examples = "bond-broker version\n",
+    .exits = "0",
+    .needs_no_config = true,
+    .run = version,
+};
+
+static int help(struct cli *c)
 {
-    (void)argc;
-    (void)argv;
-    struct buffer settings = { 0 };
-    config_describe(&settings);
-    printf(
-        "Bond Broker %s: Redis Streams to WebSocket clients.\n\n%s\n"
-        "Settings, from the environment or as flags (BOND_PING_SECONDS is --ping-seconds):\n" VIEW_FMT,
-        BOND_VERSION, cli_usage, VIEW_ARG(buffer_view(&settings)));
-    buffer_free(&settings);
+    const struct cli_command *of = c->argc ? cli_command(c->argv[0]) : NULL;
+    if (c->argc && !of)
+        return cli_wrong_usage(c, "there is no such command");
+    if (cli_value(c, "--man"))
+        manual_page();
+    else if (cli_value(c, "--words"))
+        manual_words(of);
+    else if (of)
+        manual_help(of);
+    else
+        manual_list();
     return 0;
 }
+
+static const struct cli_option help_options[] = {
+    { "--man", NULL, "the manual page, for `man -l -`" },
+    { "--words", NULL, "the commands, or a command's options, a line each: for shells" },
+    { 0 },
+};
+
+const struct cli_command cli_help = {
+    .name = "help",
+    .synopsis = "[COMMAND]",
+    .about = "list commands and settings, or say what a command does",
+    .options = help_options,
+    .examples =
+        "bond-broker help tail\n"
+        "bond-broker help --man | man -l -    # the manual page, wherever it is not installed\n",
+    .exits = "0, or 2 if there is no such command",
+    .most = 1,
+    .needs_no_config = true,
+    .run = help,
+};

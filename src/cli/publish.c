@@ -9,7 +9,7 @@
 #define PUBLISH_TIMEOUT_MS 5000
 
 struct publish {
-    struct config config;
+    const struct config *config;
     struct loop loop;
     struct link *link;
     const char *stream;
@@ -30,7 +30,7 @@ static void publish_end(struct publish *p, int status)
 static void publish_send(struct publish *p, struct view event)
 {
     struct buffer key = { 0 };
-    buffer_add_view(&key, view_of(p->config.stream_prefix));
+    buffer_add_view(&key, view_of(p->config->stream_prefix));
     buffer_add_view(&key, view_of(p->stream));
     const struct view argv[] = { VIEW("XADD"),
                                  buffer_view(&key),
@@ -38,7 +38,7 @@ static void publish_send(struct publish *p, struct view event)
                                  VIEW("~"),
                                  VIEW("1000"),
                                  VIEW("*"),
-                                 view_of(p->config.data_field),
+                                 view_of(p->config->data_field),
                                  event };
     link_command(p->link, ARRAY_LEN(argv), argv);
     buffer_free(&key);
@@ -122,18 +122,27 @@ static bool publish_before_sleep(void *ctx)
     return false;
 }
 
-int cli_publish(int argc, char **argv)
+static void publish_run(struct publish *p)
 {
-    if (argc < 1 || argc > 2 || argv[0][0] == '\0')
-        return cli_wrong_usage(
-            "publish needs a stream id, and an event or - for lines of standard input");
-    struct publish p = { .stream = argv[0], .status = 1 };
-    if (argc == 2 && strcmp(argv[1], "-") != 0)
-        p.json = argv[1];
+    p->loop.before_sleep = publish_before_sleep;
+    p->loop.ctx = p;
+    deadline_queue_init(&p->timeouts, PUBLISH_TIMEOUT_MS, publish_timeout);
+    loop_add_queue(&p->loop, &p->timeouts);
+    deadline_init(&p->timeout);
+    deadline_arm(&p->timeouts, &p->timeout, p->loop.now_ms);
+    link_start(p->link);
+    loop_run(&p->loop);
+}
+
+static int publish(struct cli *c)
+{
+    struct publish p = { .config = &c->config, .stream = c->argv[0], .status = 1 };
+    if (c->argv[0][0] == '\0')
+        return cli_wrong_usage(c, "the stream's id is empty");
+    if (c->argc == 2 && strcmp(c->argv[1], "-") != 0)
+        p.json = c->argv[1];
     if (p.json && !is_publishable(view_of(p.json)))
         return 1;
-    if (!cli_load(&p.config))
-        return CLI_USAGE;
 
     static const struct link_events events = {
         .up = publish_up, .down = publish_down, .reply = publish_reply, .push = publish_push
@@ -148,21 +157,27 @@ int cli_publish(int argc, char **argv)
     };
     const char *why = "no event loop";
     if (!loop_init(&p.loop) ||
-        !(p.link = link_new(&p.loop, &p.config.redis_url, &options, &events, &p, &why))) {
+        !(p.link = link_new(&p.loop, &c->config.redis_url, &options, &events, &p, &why))) {
         fprintf(stderr, "bond-broker: %s\n", why);
         return 1;
     }
-    p.loop.before_sleep = publish_before_sleep;
-    p.loop.ctx = &p;
-    deadline_queue_init(&p.timeouts, PUBLISH_TIMEOUT_MS, publish_timeout);
-    loop_add_queue(&p.loop, &p.timeouts);
-    deadline_init(&p.timeout);
-    deadline_arm(&p.timeouts, &p.timeout, p.loop.now_ms);
-    link_start(p.link);
-    loop_run(&p.loop);
+    publish_run(&p);
     link_free(p.link);
     loop_done(&p.loop);
     free(p.line);
-    config_done(&p.config);
     return p.status;
 }
+
+const struct cli_command cli_publish = {
+    .name = "publish",
+    .synopsis = "STREAM [EVENT|-]",
+    .about = "write an event to a stream, or one for each line of standard input, as the API does",
+    .more =
+        "An event is JSON. Each one's id is printed. Streams are trimmed to about 1000 entries.",
+    .examples = "bond-broker publish btc-usdt '{\"price\": 64000}'\n"
+                "jq -c '.[]' events.json | bond-broker publish btc-usdt    # a line, an event\n",
+    .exits = "0, 1 if an event could not be written, 2 if it was used wrongly",
+    .least = 1,
+    .most = 2,
+    .run = publish,
+};

@@ -26,7 +26,7 @@ struct excerpt {
 // missing before them; so `complete` says that nothing was left out at all.
 struct excerpt excerpt_of(uint64_t seq, uint64_t limit, bool whole);
 
-// Appends the next piece to `out`. Where *part has a length, its bytes come right behind
+// Appends the next piece to `out`. Where *part has a length, its bytes come right after
 // it: the data of a large event, which stays where it is. False: that was the last piece.
 bool excerpt_next(struct excerpt *e, const struct log *raw, struct view stream, struct buffer *out,
                   struct log_part *part);

@@ -71,6 +71,14 @@ void form_event(struct form_writer *w, enum form form, struct view stream, struc
     }
 }
 
+void form_text(struct form_writer *w, enum form form, struct view text, struct buffer *out)
+{
+    if (form_is_deflated(form))
+        add_deflated(w, out, text);
+    else
+        add_frame(out, false, text);
+}
+
 void form_gap(struct form_writer *w, enum form form, struct view stream, const struct gap *gap,
               struct buffer *out)
 {

@@ -1,6 +1,6 @@
 // The forms in which a stream goes out. Each is the whole stream as bytes, encoded
 // once for all clients of that form; raw is the truth, and the others are made
-// from it. Pure, but for the deflater's state: one thread.
+// from it. Pure, but for the deflater's state, so that a writer belongs to one thread.
 #pragma once
 
 #include "log/notice.h"
@@ -33,6 +33,8 @@ void form_writer_done(struct form_writer *w);
 // Appends an event's bytes in a form.
 void form_event(struct form_writer *w, enum form form, struct view stream, struct eventid id,
                 struct view payload, struct buffer *out);
+// Appends one text message, deflated where the form is and that makes it shorter.
+void form_text(struct form_writer *w, enum form form, struct view text, struct buffer *out);
 // Appends a gap's; nothing in a form that cannot tell.
 void form_gap(struct form_writer *w, enum form form, struct view stream, const struct gap *gap,
               struct buffer *out);

@@ -77,9 +77,10 @@ bool log_has_gaps(const struct log *l, uint64_t from, uint64_t to);
 
 // Takes over the extent's reference. It continues the last extent or follows it.
 void log_extend(struct log *l, const struct extent *extent);
-// The log is empty, and what lies before `seq` came and went without it.
+// The log is empty: its next item is `seq`, since those before it were never known here.
 void log_skip_to(struct log *l, uint64_t seq);
-// A run begins there, at most at the end. Nothing if that is known, or has left.
+// A run begins at `seq`, which is at most end_seq. Does nothing if that is known already, or
+// if `seq` has left.
 void log_begin_run(struct log *l, uint64_t seq);
 // Writes where the runs begin that do so at `from` or later, oldest first, at most
 // LOG_OLDER_RUNS_MAX + 1. Returns how many.
@@ -104,7 +105,7 @@ size_t log_gather(const struct log *l, struct cursor at, uint64_t until_seq, siz
 struct cursor log_advance(const struct log *l, struct cursor at, size_t bytes);
 // What is left of the item that the cursor stands at or inside.
 struct view log_rest_of_item(const struct log *l, struct cursor at);
-// The same as a place in a segment, for who keeps it beyond the log's own reference.
+// The same as a place in a segment, for a caller who keeps it longer than the log does.
 struct log_part {
     struct segment *segment;
     uint32_t at;

@@ -5,8 +5,8 @@
 //                                         ▲ end          ▲ size - count * sizeof(item)
 //
 // Frames grow up, their index grows down; the segment is full when they would
-// meet. Only the tail thread appends. A worker reads below what a letter told it
-// (an extent's count and end), so neither needs a lock: what was told never
+// meet. Only the tail thread appends. A worker reads no further than a letter
+// told it (an extent's count and end), so neither needs a lock: what was told never
 // changes and never moves. Whoever drops the last reference frees it, on
 // whichever thread that is.
 #pragma once

@@ -171,6 +171,14 @@ static void note_server(struct greeting *g, struct resp_reader r, size_t fields)
              version.len ? " " : "", VIEW_ARG(version));
 }
 
+static void note_tracking(struct greeting *g, const struct resp_node *node)
+{
+    g->tracks = node->type != RESP_ERROR;
+    if (!g->tracks)
+        snprintf(g->why_not_tracking, sizeof(g->why_not_tracking),
+                 "CLIENT TRACKING was refused: " VIEW_FMT, VIEW_ARG(without_secret(g, node->text)));
+}
+
 static enum greeting_result hello_answered(struct greeting *g, const struct resp_node *node,
                                            struct resp_reader rest, struct buffer *out)
 {
@@ -181,6 +189,8 @@ static enum greeting_result hello_answered(struct greeting *g, const struct resp
         return fail(g, GREETING_NOT_REDIS);
     } else if (wants_resp2(node->text)) {
         note_server(g, rest, 0);
+        snprintf(g->why_not_tracking, sizeof(g->why_not_tracking), "HELLO 3 was refused: " VIEW_FMT,
+                 VIEW_ARG(without_secret(g, node->text)));
         go_on_in_resp2(g, out);
     } else {
         return refused(g, SAID_HELLO, node->text);
@@ -206,7 +216,7 @@ enum greeting_result greeting_reply(struct greeting *g, struct view reply, struc
     if (what == SAID_HELLO)
         return hello_answered(g, &node, rest, out);
     if (what == SAID_TRACKING)
-        g->tracks = !is_error;
+        note_tracking(g, &node);
     else if (is_error && what != SAID_NAME && (what != SAID_PING || hinders_reading(node.text)))
         return refused(g, what, node.text);
     return g->answered == g->said_len ? GREETING_UP : GREETING_MORE;

@@ -29,12 +29,13 @@ enum greeting_result {
 
 enum greeting_command { SAID_HELLO, SAID_AUTH, SAID_SELECT, SAID_NAME, SAID_TRACKING, SAID_PING };
 
-// Zeroed, it is one that has said nothing. The owner reads the last three.
+// Zeroed, it is one that has said nothing. The owner reads the last four.
 struct greeting {
     const struct greeting_options *options;
     enum greeting_command said[GREETING_COMMANDS_MAX]; // in order
     size_t said_len, answered;
-    bool tracks;                      // CLIENT TRACKING was granted
+    bool tracks;                             // CLIENT TRACKING was granted
+    char why_not_tracking[GREETING_WHY_MAX]; // if not: a sentence; "" if it was not asked for
     char server[GREETING_SERVER_MAX]; // what is there, as "redis 7.0.15"; "" before HELLO's answer
     char why[GREETING_WHY_MAX];       // after GREETING_FAILED
 };

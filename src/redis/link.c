@@ -623,6 +623,11 @@ bool link_tracks(const struct link *l)
     return l->greeting.tracks;
 }
 
+const char *link_why_not_tracking(const struct link *l)
+{
+    return l->greeting.why_not_tracking;
+}
+
 int64_t link_heard_ms(const struct link *l)
 {
     return l->heard_ms;

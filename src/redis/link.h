@@ -66,7 +66,8 @@ void link_flush(struct link *l); // once a turn, before sleep
 void link_cut(struct link *l, const char *why);
 
 bool link_is_up(const struct link *l);
-bool link_tracks(const struct link *l);      // CLIENT TRACKING was granted (on this connection)
+bool link_tracks(const struct link *l); // CLIENT TRACKING was granted (on this connection)
+const char *link_why_not_tracking(const struct link *l); // a sentence, while UP
 int64_t link_heard_ms(const struct link *l); // monotonic, when the last byte came; 0: never
 // How many bytes there are of an answer that is not whole. In `down`, and until it connects
 // again: how many there were. If some were, the answer was too long for the patience that

@@ -21,6 +21,10 @@
     X(too_many_clients)                                                                            \
     X(head_too_large)                                                                              \
     X(unavailable)                                                                                 \
+    X(patterns_off)                                                                                \
+    X(already_subscribed)                                                                          \
+    X(not_subscribed)                                                                              \
+    X(too_many_streams)                                                                            \
     X(other)
 
 #define REFUSAL_ENUMERATOR(name) REFUSAL_##name,

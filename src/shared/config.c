@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/duration.h"
 #include "base/typo.h"
 #include "base/utf8.h"
 #include "wire/http.h"
@@ -64,6 +65,8 @@ static const struct setting settings[] = {
       "connections at once; 0: as many as the limit of open files allows" },
     { "BOND_MAX_CLIENTS_PER_IP", INTEGER, FIELD(max_clients_per_ip), "0", 0, 100000000,
       "streams that one address may be connected to at once; 0: no limit" },
+    { "BOND_MAX_STREAMS_PER_CLIENT", INTEGER, FIELD(max_streams_per_client), "1024", 1, 1000000,
+      "streams that one connection to /ws may subscribe to" },
     { "BOND_TRUST_PROXY", INTEGER, FIELD(trust_proxy), "0", 0, 16,
       "proxies in front of the broker; a client's address is what the outermost of them wrote to X-Forwarded-For" },
     { "BOND_COMPRESSION", INTEGER, FIELD(compression), "1", 0, 1,
@@ -95,6 +98,8 @@ static const struct setting settings[] = {
     { "BOND_LOG_LEVEL", TEXT, FIELD(log_level), "info", 0, 0,
       "the least important lines that are logged: debug, info, warn or error" },
     { "BOND_LOG_FORMAT", TEXT, FIELD(log_format), "logfmt", 0, 0, "how lines are logged: logfmt or json" },
+    { "BOND_STATUS_SECONDS", INTEGER, FIELD(status_seconds), "60", 0, DAY_S,
+      "seconds between log lines that say what is going on (event=status); 0: none" },
     { "BOND_STREAM_PREFIX", TEXT, FIELD(stream_prefix), "stream:", 0, 0,
       "what stands before a stream's id in its Redis key" },
     { "BOND_DATA_FIELD", TEXT, FIELD(data_field), "data", 0, 0,
@@ -124,6 +129,29 @@ static char *copy(const char *text)
     return out;
 }
 
+// What a bare number of the setting counts, in ms; 0: it is no time. Its name says that.
+static int64_t unit_ms(const struct setting *s)
+{
+    size_t len = strlen(s->env);
+    if (len > 8 && strcmp(s->env + len - 8, "_SECONDS") == 0)
+        return MS_PER_S;
+    return len > 3 && strcmp(s->env + len - 3, "_MS") == 0;
+}
+
+// A whole number; of a time also 90s or 1h, if that is a whole number of the setting's unit.
+static bool read_integer(const struct setting *s, const char *value, int64_t *number)
+{
+    int64_t unit = unit_ms(s), ms;
+    uint64_t bare;
+    if (view_u64(view_of(value), &bare) && bare <= INT64_MAX)
+        *number = (int64_t)bare;
+    else if (unit && duration_parse(view_of(value), unit, &ms) && ms % unit == 0)
+        *number = ms / unit;
+    else
+        return false;
+    return *number >= s->least && *number <= s->most;
+}
+
 // `name` is how the user spelled the setting: BOND_PORT, PORT or --port.
 static char *set(struct config *c, const struct setting *s, const char *name, const char *value)
 {
@@ -133,12 +161,10 @@ static char *set(struct config *c, const struct setting *s, const char *name, co
         *at = copy(value);
         return NULL;
     }
-    uint64_t number;
-    if (!view_u64(view_of(value), &number) || number > INT64_MAX || (int64_t)number < s->least ||
-        (int64_t)number > s->most)
-        return sentence("%s is \"%s\", but must be a whole number from %lld to %lld (%s)", name,
-                        value, (long long)s->least, (long long)s->most, s->about);
-    *INT_AT(c, s->offset) = (int64_t)number;
+    if (!read_integer(s, value, INT_AT(c, s->offset)))
+        return sentence("%s is \"%s\", but must be a whole number from %lld to %lld%s (%s)", name,
+                        value, (long long)s->least, (long long)s->most,
+                        unit_ms(s) ? ", or such a time as 90s, 5m or 1h" : "", s->about);
     return NULL;
 }
 
@@ -400,6 +426,34 @@ void config_each_unknown(void (*tell)(struct view name, const char *near))
         const struct setting *near = find_near(name);
         tell(name, near ? near->env : NULL);
     }
+}
+
+bool config_has_flag(struct view flag)
+{
+    return find_flag(flag.at, flag.len) != NULL;
+}
+
+void config_each(void (*tell)(void *ctx, const char *env, const char *flag, const char *initial,
+                              const char *about),
+                 void *ctx)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        char flag[64];
+        flag_name(&settings[i], flag, sizeof(flag));
+        tell(ctx, settings[i].env, flag, settings[i].initial, settings[i].about);
+    }
+}
+
+enum say_format config_log_format(int argc, char **argv)
+{
+    const char *format = environment("BOND_LOG_FORMAT");
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--log-format") == 0 && i + 1 < argc)
+            format = argv[++i];
+        else if (strncmp(argv[i], "--log-format=", 13) == 0)
+            format = argv[i] + 13;
+    }
+    return format && strcmp(format, "json") == 0 ? SAY_JSON : SAY_LOGFMT;
 }
 
 void config_describe(struct buffer *out)

@@ -110,6 +110,15 @@ struct in6_addr door_address(int fd, struct view forwarded_for, int64_t hops)
     return only_network(address);
 }
 
+void door_show_address(const struct in6_addr *address, char out[DOOR_ADDRESS_MAX])
+{
+    bool is_v4 = IN6_IS_ADDR_V4MAPPED(address);
+    const void *bytes = is_v4 ? address->s6_addr + 12 : address->s6_addr;
+    CHECK(inet_ntop(is_v4 ? AF_INET : AF_INET6, bytes, out, INET6_ADDRSTRLEN) != NULL);
+    if (!is_v4)
+        strcat(out, "/64");
+}
+
 // ---- visitors -------------------------------------------------------------------
 
 static struct view address_key(const struct in6_addr *a)

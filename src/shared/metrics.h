@@ -85,7 +85,9 @@ enum {
     X(PING_TIMEOUTS, COUNTER, NONE, "bond_ping_timeouts", "", 0, "Clients that were closed because no pong came") \
     X(GAPS, COUNTER, GAP, "bond_gaps", "", 0, \
       "Gaps: trimmed and reset once for each stream and loss, window, limit and slow once for each client that is concerned") \
-    X(EVENTS_PASSED_OVER, COUNTER, NONE, "bond_events_passed_over", "", 0, "Events that clients with slow=skip did not get") \
+    X(SUBSCRIPTIONS_BEHIND, COUNTER, NONE, "bond_subscriptions_behind", "", 0, \
+      "Subscriptions of sockets of many streams that ended because the client fell behind in them") \
+    X(EVENTS_PASSED_OVER, COUNTER, NONE, "bond_events_passed_over", "", 0, "Events that clients with slow=skip or slow=latest did not get") \
     X(OUTBOX_BYTES, GAUGE, NONE, "bond_outbox_bytes", "bytes", 0, "Memory of what waits for clients outside the rings") \
     X(OUTBOX_LIMIT_BYTES, GAUGE, NONE, "bond_outbox_limit_bytes", "bytes", 0, "BOND_OUTBOX_BYTES") \
     X(EVENTS_READ, COUNTER, NONE, "bond_events_read", "", 0, "Events that were read from Redis") \

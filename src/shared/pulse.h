@@ -7,8 +7,8 @@
 #include "base/clock.h"
 
 struct pulse {
-    // Monotonic time until which Redis counts as readable, unless heard again. A
-    // tail that hangs, in name resolution say, so turns unreadable by itself.
+    // Monotonic time until which Redis counts as readable, unless heard again. So a
+    // tail that hangs turns unreadable by itself.
     _Atomic int64_t readable_until_ms;
     _Atomic int64_t heard_ms; // monotonic, when Redis was last heard; 0: never
     // Redis's clock less our monotonic one (skew.h); 0: not known, or TIME is refused.

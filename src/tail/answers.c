@@ -6,6 +6,7 @@
 #include "tail/asks.h"
 #include "tail/following.h"
 #include "tail/hot.h"
+#include "tail/telling.h"
 #include "tail/trouble.h"
 
 #define SAY_EVERY_MS 10000
@@ -62,7 +63,7 @@ static void switch_checks_off(struct feed *f, struct view error)
     struct source *s = source_of(f);
     uint64_t not_said;
     if (say_limited(&s->checks_off, s->loop->now_ms, SAY_EVERY_MS, &not_said))
-        say(SAY_WARN, "checks_off", SAY_V("error", error), SAY_I("not_said", (int64_t)not_said),
+        say(SAY_WARN, "checks_off", SAY_V("error", error), SAY_NOT_SAID(not_said),
             SAY_S("hint",
                   "let the broker use MULTI, EXEC and XINFO, so that it finds lost events"));
     s->feeds.cannot_check = true;
@@ -167,15 +168,22 @@ static void answer_time(struct source *s, int64_t sent_us, struct view reply)
 }
 
 // All that Redis pushed before it answered has been taken: a stream that is not dirty now
-// has not changed since it was read.
-static void answer_fence(struct source *s)
+// has not changed since it was read. But an error is no sign that Redis can be read (BUSY: a
+// script runs, and may be changing streams): then all are read.
+static void answer_fence(struct source *s, uint64_t epoch, struct view reply)
 {
+    struct resp_reader r = resp_open(reply);
+    struct resp_node answer;
+    if (!resp_next(&r, &answer) || answer.type == RESP_ERROR) {
+        source_mark_all_dirty(s);
+        return;
+    }
     LIST_EACH (node, &s->feeds.sweep) {
         struct feed *f = LIST_ITEM(node, struct feed, in_sweep);
         bool is_up_to_date = f->ring.ready && list_empty(&f->in_dirty) && !f->asked && !f->check &&
                              !f->unsure && f->healthy && !deadline_armed(&f->recheck);
         if (is_up_to_date) {
-            f->ring.epoch = pulse_epoch(s->pulse);
+            f->ring.epoch = epoch;
             feed_mark_changed(f);
         } else {
             feed_mark_dirty(f);
@@ -187,6 +195,7 @@ static void answer_read(struct ask a, struct view reply)
 {
     struct source *s = source_of(a.feed);
     a.feed->asked = false;
+    telling_read_answered(a.feed);
     if (a.feed->dead)
         following_drop(a.feed);
     else if (a.kind == ASK_RANGE)
@@ -204,7 +213,7 @@ void answers_take(struct source *s, struct view reply)
                         (uint64_t)(clock_mono_us() - a.sent_us), 1);
     switch (a.kind) {
     case ASK_TIME: answer_time(s, a.sent_us, reply); break;
-    case ASK_FENCE: answer_fence(s); break;
+    case ASK_FENCE: answer_fence(s, a.epoch, reply); break;
     case ASK_SERVER: s->server_id_len = hotline_server_id(reply, s->server_id); break;
     case ASK_QUEUED:
     case ASK_QUEUED_RANGE: answer_queued(s, a.kind, reply); break;
@@ -228,6 +237,7 @@ void answers_lost(struct source *s)
         if (a.kind != ASK_RANGE && a.kind != ASK_CHECK)
             continue;
         a.feed->asked = false;
+        telling_read_answered(a.feed);
         paging_ask_less(&a.feed->paging);
         if (a.feed->dead)
             following_drop(a.feed);
@@ -237,8 +247,18 @@ void answers_lost(struct source *s)
 
 // ---- pushes -----------------------------------------------------------------------
 
+// All keys went at once. Others may stand in their place when they are read: a replica that
+// takes over all that its primary has goes this way too, and what that one lacks, or has as
+// we had it, is the same stream's.
+static void all_went(struct source *s)
+{
+    LIST_EACH (node, &s->feeds.sweep)
+        feed_doubt(LIST_ITEM(node, struct feed, in_sweep));
+    source_mark_all_dirty(s);
+}
+
 // ["invalidate", [key, …]], or null instead of the keys when all of them went
-// (FLUSHALL, FLUSHDB).
+// (FLUSHALL, FLUSHDB, a replica that is filled anew).
 void answers_take_push(struct source *s, struct view push)
 {
     struct resp_reader r = resp_open(push);
@@ -248,7 +268,7 @@ void answers_take_push(struct source *s, struct view push)
         !resp_next(&r, &node))
         return;
     if (node.type == RESP_NULL)
-        source_mark_all_dirty(s);
+        all_went(s);
     for (size_t i = 0; node.type == RESP_ARRAY && i < node.count && resp_next(&r, &key); i++) {
         if (!view_starts(key.text, prefix))
             continue;
@@ -256,7 +276,7 @@ void answers_take_push(struct source *s, struct view push)
         struct feed *f = following_find(s->following, id);
         if (f && f->hot)
             hot_changed(f);
-        else if (f)
+        else if (f && !telling_read_will_show(f))
             feed_mark_dirty(f);
     }
 }

@@ -1,6 +1,7 @@
 #include "tail/asks.h"
 
 #include "base/clock.h"
+#include "tail/telling.h"
 
 // What is under way at once. The bytes are what the reads are expected to bring, going by
 // what was read of the same stream before; a stream of which nothing is known counts
@@ -120,6 +121,8 @@ static void send_read(struct feed *f)
         metrics_add(s->metrics, METRIC_REDIS_READS, 1);
     }
     f->asked = true;
+    deadline_cancel(&f->recheck); // this read shows all that Redis has told of so far
+    telling_read_sent(f);
     newest_ask(s)->bytes = bytes;
     newest_ask(s)->sent_us = clock_mono_us();
     s->bytes_in_flight += bytes;
@@ -174,4 +177,5 @@ void asks_time(struct source *s)
 void asks_fence(struct source *s)
 {
     command(s, 1, &VIEW("PING"), ASK_FENCE, NULL);
+    newest_ask(s)->epoch = pulse_epoch(s->pulse);
 }

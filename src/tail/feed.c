@@ -57,6 +57,7 @@ struct feed *feed_new(struct feeds *all, struct view id)
     list_init(&f->in_warm);
     deadline_init(&f->linger);
     deadline_init(&f->recheck);
+    deadline_init(&f->second_read_end);
     ring_init(&f->ring, &all->rings, feed_id(f));
     list_push(&all->sweep, &f->in_sweep);
     list_push(&all->all, &f->in_all);
@@ -112,7 +113,7 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
     char text[EVENTID_MAX + 1];
     eventid_format(id, text);
     say(SAY_WARN, "event_skipped", SAY_V("stream", feed_id(f)), SAY_S("id", text),
-        SAY_S("reason", event_verdict_name(verdict)), SAY_I("not_said", (int64_t)missed));
+        SAY_S("reason", event_verdict_name(verdict)), SAY_NOT_SAID(missed));
 }
 
 // Did we have it before Redis lost its newest entries (a failover, an old snapshot)?
@@ -156,6 +157,27 @@ static void take_entry(struct feed *f, struct eventid id, struct resp_reader *r,
 
 // ---- what an answer says ----------------------------------------------------------
 
+// How far the event `id`, which has just been read, is from the one before. Ids tell, for we
+// may be late; but the times of our reads tell too, for ids may be no times.
+static uint64_t apart_ms(const struct feed *f, struct eventid before, struct eventid id)
+{
+    uint64_t by_id = id.ms - before.ms;
+    uint64_t by_read = (uint64_t)(f->all->loop->now_ms - f->fresh_ms);
+    return by_id > by_read ? by_id : by_read;
+}
+
+static void note_untold(struct feed *f, size_t events, struct eventid before, struct eventid first)
+{
+    struct piece *untold = &f->untold;
+    uint64_t apart = apart_ms(f, before, first), span = f->ring.last.ms - first.ms;
+    if (untold->events == 0)
+        *untold = (struct piece){ .events = events, .apart_ms = apart, .span_ms = span };
+    else {
+        untold->events += events;
+        untold->span_ms += apart + span;
+    }
+}
+
 // Two changes in a row make a stream warm; what it had when we came is none.
 static void note_fresh(struct feed *f)
 {
@@ -165,7 +187,8 @@ static void note_fresh(struct feed *f)
     else
         list_remove(&f->in_warm);
     f->fresh_ms = all->loop->now_ms;
-    all->fresh_reads++;
+    if (f->second_read == SECOND_READ_NONE) // else it goes on with what began before
+        all->fresh_reads++;
 }
 
 struct intake {
@@ -181,6 +204,7 @@ static struct intake take_entries(struct feed *f, const struct feed_read *read,
     struct intake taken = { .is_full = entries->count >= read->page };
     struct resp_node entry, id_node, fields;
     const char *begun = r->at;
+    struct eventid before = f->ring.last, first = { 0 };
     for (size_t i = 0; i < entries->count; i++) {
         struct eventid id;
         if (!resp_next(r, &entry))
@@ -197,6 +221,8 @@ static struct intake take_entries(struct feed *f, const struct feed_read *read,
             resp_skip(r, &fields);
             continue;
         }
+        if (taken.fresh == 0)
+            first = id;
         const char *body = r->at;
         take_entry(f, id, r, &fields);
         f->ring.last = id;
@@ -205,8 +231,10 @@ static struct intake take_entries(struct feed *f, const struct feed_read *read,
     }
     if (taken.entries > 0)
         paging_learn(&f->paging, taken.entries, (size_t)(r->at - begun), taken.is_full);
-    if (taken.fresh > 0 && f->ring.ready)
+    if (taken.fresh > 0 && f->ring.ready) {
+        note_untold(f, taken.fresh, before, first);
         note_fresh(f);
+    }
     return taken;
 }
 
@@ -238,7 +266,7 @@ static void reset_feed(struct feed *f, const char *why)
     eventid_format(f->ring.last, was);
     if (say_limited(&f->all->reset, f->all->loop->now_ms, LOSS_SAY_MS, &not_said))
         say(SAY_INFO, "stream_reset", SAY_V("stream", feed_id(f)), SAY_S("after", was),
-            SAY_S("why", why), SAY_I("not_said", (int64_t)not_said));
+            SAY_S("why", why), SAY_NOT_SAID(not_said));
     append_gap(f, GAP_RESET, (struct eventid){ 0 }, MISSED_UNKNOWN);
     if (eventid_cmp(f->ring.last, f->newest_before_reset) > 0)
         f->newest_before_reset = f->ring.last;
@@ -262,7 +290,7 @@ static void trimmed(struct feed *f, const struct stream_info *info, int64_t miss
         snprintf(how_many, sizeof(how_many), "%" PRId64, missed);
     if (say_limited(&f->all->trimmed, f->all->loop->now_ms, LOSS_SAY_MS, &not_said))
         say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
-            SAY_S("missed", how_many), SAY_I("not_said", (int64_t)not_said),
+            SAY_S("missed", how_many), SAY_NOT_SAID(not_said),
             SAY_S("hint", "Redis dropped them before they were read"));
     append_gap(f, GAP_TRIMMED, info->first, missed);
 }
@@ -432,7 +460,7 @@ void feed_take_check(struct feed *f, struct resp_reader *r, const struct stream_
     bool at_end = !taken.is_full;
     f->added = info->exists ? info->added : 0;
     f->added_known = at_end && (info->added_known || !info->exists);
-    f->counted = f->ring.last;
+    f->counted = info->last_generated; // behind `last`, where XDEL had taken what was newest
     f->check = !at_end && info->added_known;
     finish_read(f, taken);
 }

@@ -18,6 +18,7 @@
 #include "shared/config.h"
 #include "shared/metrics.h"
 #include "shared/pulse.h"
+#include "tail/burst.h"
 #include "tail/loss.h"
 #include "tail/paging.h"
 #include "tail/ring.h"
@@ -31,12 +32,13 @@ struct feeds {
     struct metrics *metrics;
     struct rings rings;
 
-    struct list dirty;     // to be read
-    struct list changed;   // to be told
-    struct list sweep;     // all of them, the one that has waited longest first
-    struct list warm;      // those that change now, the latest last
-    struct list all;       // all of them, in no order, for who lists them (lister.h)
-    uint64_t fresh_reads;  // reads that brought something new to a stream that we had
+    struct list dirty;                  // to be read
+    struct list changed;                // to be told
+    struct list sweep;                  // all of them, the one that has waited longest first
+    struct list warm;                   // those that change now, the latest last
+    struct list all;                    // all of them, in no order, for who lists them (lister.h)
+    struct deadline_queue second_reads; // that something waits for before it is told
+    uint64_t fresh_reads;               // that began something new in a stream that we had
     bool cannot_check;     // Redis refuses XINFO or MULTI: losses are explained without
     const char *bad_reply; // an answer made no sense: the connection is to be given up
     struct buffer scratch;
@@ -69,6 +71,17 @@ struct feed {
     bool check;       // the next read must look at XINFO too
     bool unsure;      // not read since the link came up: Redis may have changed under us
     int64_t fresh_ms; // when its newest event was read
+
+    // How it is told (telling.h):
+    struct burst burst;
+    struct piece untold; // what was read since it was told, or began to wait
+    enum second_read {
+        SECOND_READ_NONE,
+        SECOND_READ_WANTED,
+        SECOND_READ_SENT,
+        SECOND_READ_ANSWERED
+    } second_read;
+    struct deadline second_read_end; // armed until it is told
 
     // The tail's, for how it is read:
     bool asked; // `read` is unanswered

@@ -1,5 +1,6 @@
 #include "tail/following.h"
 
+#include "tail/telling.h"
 #include "wire/ws.h"
 
 struct feed *following_find(const struct following *all, struct view id)
@@ -31,6 +32,7 @@ void following_drop(struct feed *f)
         deadline_cancel(&f->linger);
         deadline_cancel(&f->recheck);
         deadline_cancel(&f->retry);
+        telling_forget(f);
         source_of(f)->healthy -= f->healthy;
         take_off_the_hotline(f);
         f->dead = true;

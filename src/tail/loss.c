@@ -56,9 +56,12 @@ static bool is_counted(const struct stream_had *had, const struct stream_info *i
     return had->added_known && info->added_known;
 }
 
-// It cannot be another stream that was filled unseen (see loss.h).
+// It can be neither another stream that was filled unseen nor one that lost what it had when
+// Redis came back (see loss.h).
 static bool is_the_same_life(const struct stream_had *had, const struct stream_info *info)
 {
+    if (had->unsure)
+        return false;
     return had->added >= LIFE_IS_LONG || eventid_cmp(info->max_deleted, had->last) == 0;
 }
 
@@ -83,8 +86,8 @@ static struct loss explain_within(const struct stream_had *had, const struct str
 static struct loss explain_gone(const struct stream_had *had, const struct stream_info *info,
                                 uint64_t gone)
 {
-    bool xdel_took_some = eventid_cmp(info->max_deleted, had->last) > 0;
     bool xdel_may_have = eventid_cmp(info->max_deleted, had->counted) > 0;
+    bool xdel_took_some = xdel_may_have && eventid_cmp(info->max_deleted, had->last) > 0;
     if (!is_the_same_life(had, info))
         return trimmed(MISSED_UNKNOWN);
     if (gone == 0 || (gone == 1 && xdel_took_some))

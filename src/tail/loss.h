@@ -30,6 +30,7 @@
 //     no counts (before Redis 7, or we were not at
 //     its end)                                           trimmed, how much is unknown
 //     gone < 0                                           reset: it holds more than was added
+//     the link broke since we read it                    trimmed, how much is unknown
 //     its life was short                                 trimmed, how much is unknown
 //     gone = 0                                           nothing is missing
 //     XDEL may have taken something unread:
@@ -43,6 +44,10 @@
 // life had LIFE_IS_LONG entries that is not taken for possible. A life is also known by
 // `deleted` = last: XDEL took the very event that we had (nor is it taken for possible that
 // somebody gives one id in two lives, and deletes it in the second).
+//
+// Why a break of the link says nothing for sure: Redis may have come back without its newest
+// entries, of which we had some, and more may have been added since than it had lost: then
+// `added` - `had` is less than what came since.
 #pragma once
 
 #include "base/base.h"
@@ -67,7 +72,7 @@ struct stream_info stream_info_read(struct resp_reader *r, const struct resp_nod
 struct stream_had {
     struct eventid last;    // 0-0: it had nothing
     uint64_t added;         // its entries-added at `last`, but for entries that XDEL took unread
-    struct eventid counted; // up to this id XINFO itself counted them
+    struct eventid counted; // up to this id XINFO itself counted them, those that were gone too
     bool added_known;
     bool unsure; // the link broke since: Redis may have come back with less
 };

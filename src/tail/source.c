@@ -1,5 +1,7 @@
 #include "tail/source.h"
 
+#include "tail/telling.h"
+
 void source_add_queue(struct source *s, struct deadline_queue *q, int64_t after_ms,
                       void (*due)(struct deadline *))
 {
@@ -10,6 +12,8 @@ void source_add_queue(struct source *s, struct deadline_queue *q, int64_t after_
 void source_init(struct source *s)
 {
     feeds_init(&s->feeds);
+    telling_init(&s->feeds);
+    loop_add_queue(s->loop, &s->feeds.second_reads);
     rings_init(&s->feeds.rings, s->config, s->metrics, s->loop);
     deadline_init(&s->poll);
     deadline_init(&s->hold);
@@ -22,6 +26,7 @@ void source_done(struct source *s)
     if (s->link)
         link_free(s->link);
     free(s->asks);
+    buffer_free(&s->name);
     rings_done(&s->feeds.rings);
     feeds_done(&s->feeds);
 }

@@ -34,6 +34,7 @@ struct ask {
     struct feed *feed;
     size_t bytes;    // of a read: what its answer is expected to bring
     int64_t sent_us; // of a read and of TIME: when, monotonic
+    uint64_t epoch;  // of FENCE: the recovery that it was asked in
 };
 
 // A stream that is waited for on the hotline.
@@ -49,6 +50,7 @@ struct source {
     struct loop *loop;
     struct following *following; // which finds a feed by its id
 
+    struct buffer name; // of the server, for the log: its URL without user and password
     struct link *link;
     struct feeds feeds;
     size_t server_id_len; // of the link's server; 0: not known
@@ -79,7 +81,8 @@ struct source {
     struct deadline_queue polls, retries, holds, rechecks;
     struct deadline poll, hold; // hold: armed while nothing is read
     struct say_limit read_failed, checks_off, unreadable, down;
-    char down_why[256]; // as it was last said; empty when the link has been up since
+    char down_why[256];    // as it was last said; empty when the link has been up since
+    int64_t down_since_ms; // monotonic; 0: it is up
 };
 
 // The owner has set the first part and feeds.config to feeds.metrics; the link and the

@@ -10,6 +10,7 @@
 #include "tail/following.h"
 #include "tail/hot.h"
 #include "tail/lister.h"
+#include "tail/telling.h"
 #include "tail/trouble.h"
 
 #define TICK_MS 1000 // sweep slice and clock check
@@ -45,6 +46,27 @@ static void arm_poll(struct source *s)
     deadline_arm(&s->polls, &s->poll, s->loop->now_ms);
 }
 
+static int64_t away_ms(const struct source *s)
+{
+    return s->down_since_ms ? s->loop->now_ms - s->down_since_ms : 0;
+}
+
+// Polling costs Redis and us, and delays events: somebody is to know, and why.
+static void say_up(const struct source *s)
+{
+    struct view redis = buffer_view(&s->name), server = link_server(s->link);
+    if (link_tracks(s->link))
+        say(SAY_INFO, "redis_up", SAY_V("redis", redis), SAY_V("server", server),
+            SAY_S("following", "tracking"), SAY_I("streams", (int64_t)s->following->by_id.len),
+            SAY_N("away_ms", away_ms(s)));
+    else
+        say(SAY_WARN, "redis_up", SAY_V("redis", redis), SAY_V("server", server),
+            SAY_S("following", "polling"), SAY_S("why", link_why_not_tracking(s->link)),
+            SAY_I("streams", (int64_t)s->following->by_id.len), SAY_N("away_ms", away_ms(s)),
+            SAY_S("hint", "each stream is read every BOND_POLL_MS: let the broker's user use "
+                          "CLIENT TRACKING, on Redis 6 or later"));
+}
+
 static void link_came_up(void *ctx)
 {
     struct source *s = ctx;
@@ -53,10 +75,9 @@ static void link_came_up(void *ctx)
     trouble_reset(s);
     s->feeds.cannot_check = s->exec_refused;
     s->exec_refused = false;
-    say(SAY_INFO, "redis_up", SAY_V("server", link_server(s->link)),
-        SAY_S("following", link_tracks(s->link) ? "tracking" : "polling"),
-        SAY_I("streams", (int64_t)s->following->by_id.len));
+    say_up(s);
     s->down_why[0] = '\0';
+    s->down_since_ms = 0;
     if (metrics_get(s->metrics, METRIC_REDIS_CONNECTS) > 0)
         metrics_add(s->metrics, METRIC_REDIS_RECONNECTS, 1);
     metrics_add(s->metrics, METRIC_REDIS_CONNECTS, 1);
@@ -78,13 +99,16 @@ static void say_down(struct source *s, const char *why)
     if (strcmp(s->down_why, why) == 0 && !it_is_time)
         return;
     snprintf(s->down_why, sizeof(s->down_why), "%s", why);
-    say(SAY_WARN, "redis_down", SAY_S("why", why),
-        SAY_I("streams", (int64_t)s->following->by_id.len), SAY_I("not_said", (int64_t)missed));
+    say(SAY_WARN, "redis_down", SAY_V("redis", buffer_view(&s->name)), SAY_S("why", why),
+        SAY_N("away_ms", away_ms(s)), SAY_I("streams", (int64_t)s->following->by_id.len),
+        SAY_NOT_SAID(missed));
 }
 
 static void link_went_down(void *ctx, const char *why)
 {
     struct source *s = ctx;
+    if (s->down_since_ms == 0)
+        s->down_since_ms = s->loop->now_ms;
     say_down(s, why);
     atomic_store(&s->pulse->readable_until_ms, 0);
     answers_lost(s);
@@ -136,8 +160,8 @@ static void take_letter(void *ctx, struct letter *letter)
 
 static void tell_changes(struct source *s)
 {
-    for (struct list *node; (node = list_pop(&s->feeds.changed));)
-        ring_tell(&LIST_ITEM(node, struct feed, in_changed)->ring);
+    for (struct feed *f; (f = telling_next(&s->feeds));)
+        ring_tell(&f->ring);
 }
 
 // Redis was unreadable, and is not any more; clients may have been told so, and wait to be
@@ -185,6 +209,7 @@ static bool before_sleep(void *ctx)
 {
     struct tail *t = ctx;
     struct source *s = &t->source;
+    trouble_look(s);
     take_pulse(s);
     tell_changes(s);
     bool editions_left = rings_fill(&s->feeds.rings);
@@ -289,6 +314,7 @@ static void init_source(struct tail *t, struct pulse *pulse)
         .config = t->config, .pulse = pulse, .loop = &t->loop, .metrics = s->metrics
     };
     source_init(s);
+    redis_url_show(&t->config->redis_url, &s->name);
     source_add_queue(s, &s->polls, t->config->poll_ms, poll_due);
     asks_init(s);
     trouble_init(s);

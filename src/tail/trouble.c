@@ -40,7 +40,7 @@ static void say_error(struct feed *f, struct view error)
     uint64_t not_said;
     if (say_limited(&s->read_failed, s->loop->now_ms, SAY_EVERY_MS, &not_said))
         say(SAY_WARN, "read_failed", SAY_V("stream", feed_id(f)), SAY_V("error", error),
-            SAY_I("not_said", (int64_t)not_said), SAY_S("hint", hint_for(error)));
+            SAY_NOT_SAID(not_said), SAY_S("hint", hint_for(error)));
 }
 
 static void set_healthy(struct feed *f, bool healthy)
@@ -59,23 +59,36 @@ void trouble_none(struct feed *f)
     f->refusals = 0;
     s->troubled = false;
     if (s->said_troubled)
-        say(SAY_INFO, "redis_readable", SAY_V("stream", feed_id(f)));
+        say(SAY_INFO, "redis_readable", SAY_V("redis", buffer_view(&s->name)),
+            SAY_V("stream", feed_id(f)));
     s->said_troubled = false;
 }
 
 // ---- the whole server ---------------------------------------------------------------
+
+static void hold_reads(struct source *s)
+{
+    if (!deadline_armed(&s->hold))
+        deadline_arm(&s->holds, &s->hold, s->loop->now_ms);
+}
 
 static void server_fails(struct source *s, struct view error)
 {
     uint64_t not_said;
     if (!s->troubled && say_limited(&s->unreadable, s->loop->now_ms, SAY_EVERY_MS, &not_said)) {
         s->said_troubled = true;
-        say(SAY_WARN, "redis_unreadable", SAY_V("error", error),
-            SAY_I("not_said", (int64_t)not_said), SAY_S("hint", hint_for(error)));
+        say(SAY_WARN, "redis_unreadable", SAY_V("redis", buffer_view(&s->name)),
+            SAY_V("error", error), SAY_NOT_SAID(not_said), SAY_S("hint", hint_for(error)));
     }
     s->troubled = true;
-    if (!deadline_armed(&s->hold))
-        deadline_arm(&s->holds, &s->hold, s->loop->now_ms);
+    hold_reads(s);
+}
+
+// Who failed may have been dropped since, with nobody left who would be read soon.
+void trouble_look(struct source *s)
+{
+    if (s->troubled && s->reads_in_flight == 0 && list_empty(&s->feeds.dirty))
+        hold_reads(s);
 }
 
 // One stream is read at least, for who failed may have been dropped meanwhile.

@@ -18,6 +18,8 @@
 
 void trouble_init(struct source *s);
 void trouble_reset(struct source *s); // another connection: nothing is known of it
+// Once a turn: while there is trouble, some stream is read that will tell of its end.
+void trouble_look(struct source *s);
 // A read of that stream was answered with data, or with an error. The latter may drop it.
 void trouble_none(struct feed *f);
 void trouble_error(struct feed *f, struct view error);

@@ -17,11 +17,24 @@ bool eventid_parse(struct view text, struct eventid *out)
     return true;
 }
 
+static size_t put_decimal(uint64_t value, char *out)
+{
+    char digits[20];
+    size_t len = 0;
+    do
+        digits[sizeof(digits) - ++len] = (char)('0' + value % 10);
+    while (value /= 10);
+    memcpy(out, digits + sizeof(digits) - len, len);
+    return len;
+}
+
 size_t eventid_format(struct eventid id, char out[EVENTID_MAX + 1])
 {
-    int len = snprintf(out, EVENTID_MAX + 1, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
-    CHECK(len > 0 && len <= EVENTID_MAX);
-    return (size_t)len;
+    size_t len = put_decimal(id.ms, out);
+    out[len++] = '-';
+    len += put_decimal(id.seq, out + len);
+    out[len] = '\0';
+    return len;
 }
 
 static struct view view_from(struct view v, size_t offset)
@@ -51,7 +64,7 @@ static uint64_t unit_ms(struct view unit)
     return 0;
 }
 
-// now-<n><unit>, `ago` being what stands behind the dash
+// now-<n><unit>, `ago` being what stands after the dash
 static bool parse_ago(struct view ago, int64_t now_ms, int64_t *at_ms)
 {
     size_t digits = count_digits(ago);

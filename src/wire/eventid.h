@@ -31,7 +31,7 @@ static inline bool eventid_is_time(struct eventid id, int64_t until_ms)
     return id.ms <= (uint64_t)until_ms && id.ms > (uint64_t)(until_ms - 10 * year_ms);
 }
 
-// The ids next to it, which need not be an event's. None is before 0-0, or behind
+// The ids next to it, which need not be an event's. None is before 0-0, or after
 // the largest.
 static inline struct eventid eventid_before(struct eventid id)
 {
@@ -56,8 +56,8 @@ enum start_kind {
     START_FIRST, // from=first: all that the ring holds
     START_LAST,  // from=last: the newest event, then live
     START_TIME,  // from=now-60s, from=1760000000.5: events from at_ms on
-    START_ID,    // from=ms-seq: that id and all behind it
-    START_AFTER, // after=ms-seq: all behind that id
+    START_ID,    // from=ms-seq: that id and all after it
+    START_AFTER, // after=ms-seq: all after that id
 };
 
 struct start {

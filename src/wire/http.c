@@ -122,7 +122,7 @@ static bool refuse(struct http_request *req, int status, const char *why)
 }
 
 // Looks at the method before its line is whole, so that whoever speaks TLS or
-// plain nonsense to us hears so after a few bytes.
+// what is plainly no HTTP hears so after a few bytes.
 static bool check_method(struct http_request *req, struct view head)
 {
     size_t i = 0;
@@ -332,7 +332,7 @@ static enum http_result read_head(struct http_request *req, struct view *rest)
     return got;
 }
 
-// Nothing behind HTTP_HEAD_MAX is looked at, so that the answer to a long head
+// Nothing after HTTP_HEAD_MAX is looked at, so that the answer to a long head
 // does not depend on how much of it one read happened to bring.
 enum http_result http_parse(struct http_request *req, struct view bytes, size_t *used)
 {
@@ -418,13 +418,13 @@ bool http_header_has(const struct http_request *req, const char *name, const cha
 
 // ---- queries and escapes ----------------------------------------------------
 
-bool http_query(struct view query, const char *name, struct view *raw)
+bool http_query_next(struct view *query, const char *name, struct view *raw)
 {
-    while (query.len) {
+    while (query->len) {
         struct view pair, key;
-        if (!view_cut(&query, '&', &pair)) {
-            pair = query;
-            view_drop(&query, query.len);
+        if (!view_cut(query, '&', &pair)) {
+            pair = *query;
+            view_drop(query, query->len);
         }
         if (!view_cut(&pair, '=', &key)) {
             key = pair;
@@ -436,6 +436,11 @@ bool http_query(struct view query, const char *name, struct view *raw)
         }
     }
     return false;
+}
+
+bool http_query(struct view query, const char *name, struct view *raw)
+{
+    return http_query_next(&query, name, raw);
 }
 
 ptrdiff_t http_unescape(struct view raw, bool plus_is_space, char *out)

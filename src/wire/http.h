@@ -19,10 +19,10 @@ struct http_header {
 
 struct http_request {
     struct view method;
-    struct view path, query; // as sent, before and behind the first '?'; without http://host
+    struct view path, query; // as sent, before and after the first '?'; without http://host
     int minor;               // HTTP/1.<minor>
     bool keep_alive;         // by version and Connection
-    bool has_body;           // Content-Length above 0 or Transfer-Encoding: we read no bodies
+    bool has_body;           // Content-Length over 0 or Transfer-Encoding: we read no bodies
     size_t header_count;
     struct http_header headers[HTTP_HEADERS_MAX];
     int status;      // HTTP_BAD: 400, 431 (head over HTTP_HEAD_MAX, too many headers), 505
@@ -59,6 +59,8 @@ bool http_header_next(const struct http_request *req, const char *name, struct h
 // The raw value of a parameter of an application/x-www-form-urlencoded query: the
 // first of that name. False when absent. `name` is compared as it stands, raw.
 bool http_query(struct view query, const char *name, struct view *raw);
+// The next one of that name; *query is what is left of the query then.
+bool http_query_next(struct view *query, const char *name, struct view *raw);
 
 // Percent-decodes into out (raw.len bytes are enough; it may be raw.at itself);
 // '+' becomes a space only with plus_is_space (queries). Returns the length, or -1

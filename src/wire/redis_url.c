@@ -126,7 +126,7 @@ static const char *set_parameter(struct redis_url *url, struct view name, struct
     return wrong;
 }
 
-// `query` is what stands behind the '?'. Parameters without a value are passed over.
+// `query` is what stands after the '?'. Parameters without a value are passed over.
 static const char *parse_query(struct redis_url *url, struct view query)
 {
     while (query.len) {

@@ -21,8 +21,8 @@ struct redis_url {
 // User, password, host and path are percent-decoded; an IPv6 host stands in [].
 // Other parameters are redis-py's own (timeouts, pools): they are ignored. Where
 // redis-py is lenient (a bare '%'), so is this: API and broker are given the same URL.
-// Stricter than redis-py: a database that is no number is refused, where it takes
-// database 0, and nobody would know why no event comes; than redis-py before 6: a
+// Stricter than redis-py: a database that is no number is refused. redis-py takes it for
+// database 0, and then nobody knows why no event comes. Stricter than redis-py before 6: a
 // certificate must name the host, unless the URL says otherwise.
 // Returns NULL and fills *out (free with redis_url_done), or a sentence that says
 // what is wrong; it never quotes the password.

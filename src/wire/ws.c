@@ -4,7 +4,7 @@
 #include "wire/http.h"
 
 // A frame's header (RFC 6455 s. 5.2). Length 126 and 127 stand for a length in
-// the next 2 or 8 bytes; the mask is there in what clients send, never in ours.
+// the next 2 or 8 bytes; the mask is there in what clients send, never in what servers do.
 //
 //     byte 0             byte 1       0, 2 or 8     0 or 4
 //   +-+-+-+-+-------+  +-+--------+  +---------+  +-------+
@@ -19,7 +19,6 @@
 #define BITS_LENGTH 0x7f
 #define LENGTH_IN_2 126
 #define LENGTH_IN_8 127
-#define MASK_LEN 4
 
 // ---- the handshake ----------------------------------------------------------
 
@@ -148,6 +147,20 @@ size_t ws_close(uint8_t out[2 + WS_CONTROL_MAX], int code, struct view reason)
     return ws_control(out, WS_CLOSE, (struct view){ (const char *)payload, 2 + reason.len });
 }
 
+// The mask repeats from the payload's first byte on (s. 5.3).
+void ws_add_masked(struct buffer *out, enum ws_opcode opcode, struct view payload,
+                   const uint8_t mask[WS_MASK_LEN])
+{
+    uint8_t header[WS_HEADER_MAX];
+    size_t len = ws_header(header, opcode, false, payload.len);
+    header[1] |= BIT_MASKED;
+    buffer_add(out, header, len);
+    buffer_add(out, mask, WS_MASK_LEN);
+    buffer_reserve(out, payload.len);
+    for (size_t i = 0; i < payload.len; i++)
+        out->at[out->len++] = (char)(payload.at[i] ^ mask[i % WS_MASK_LEN]);
+}
+
 // ---- frames in: the header --------------------------------------------------
 
 static uint64_t get_big_endian(const uint8_t *at, size_t bytes)
@@ -209,7 +222,9 @@ static const char *header_fault(const struct ws_reader *r, const struct ws_limit
     uint8_t opcode = r->header[0] & BITS_OPCODE;
     if (r->header[0] & BITS_RSV23)
         return "Reserved bits are set.";
-    if (!(r->header[1] & BIT_MASKED))
+    if (limits->from_server && (r->header[1] & BIT_MASKED))
+        return "A frame from a server is masked.";
+    if (!limits->from_server && !(r->header[1] & BIT_MASKED))
         return "A frame from a client is not masked.";
     switch (opcode) {
     case WS_CONT:
@@ -222,7 +237,7 @@ static const char *header_fault(const struct ws_reader *r, const struct ws_limit
     }
 }
 
-// Bytes of the length behind the first two.
+// Bytes of the length after the first two.
 static size_t length_bytes(const struct ws_reader *r)
 {
     uint8_t length = r->header[1] & BITS_LENGTH;
@@ -261,7 +276,9 @@ static void frame_start(struct ws_reader *r)
     r->frame_fin = r->header[0] & BIT_FIN;
     r->left = frame_length(r);
     r->frame_at = 0;
-    memcpy(r->mask, r->header + 2 + length_bytes(r), MASK_LEN);
+    memset(r->mask, 0, WS_MASK_LEN);
+    if (r->header[1] & BIT_MASKED)
+        memcpy(r->mask, r->header + 2 + length_bytes(r), WS_MASK_LEN);
     r->header_len = 0;
     r->in_frame = true;
     r->control_len = 0;
@@ -296,7 +313,7 @@ static enum ws_got read_header(struct ws_reader *r, const struct ws_limits *limi
         return bad(item, WS_CLOSE_PROTOCOL, why);
     if (over_limit(r, limits))
         return bad(item, WS_CLOSE_TOO_BIG, "A message is too big.");
-    if (header_fill(r, mask_at + MASK_LEN, at, len, used))
+    if (header_fill(r, mask_at + (limits->from_server ? 0 : WS_MASK_LEN), at, len, used))
         frame_start(r);
     return WS_GOT_MORE;
 }
@@ -304,11 +321,11 @@ static enum ws_got read_header(struct ws_reader *r, const struct ws_limits *limi
 // ---- frames in: the payload -------------------------------------------------
 
 // frame_at: how far into the payload at[0] lies, since the mask repeats from there.
-static void unmask(char *at, size_t len, const uint8_t mask[MASK_LEN], uint64_t frame_at)
+static void unmask(char *at, size_t len, const uint8_t mask[WS_MASK_LEN], uint64_t frame_at)
 {
     uint8_t turned[8]; // the mask as it falls on at[0..8)
     for (size_t i = 0; i < sizeof(turned); i++)
-        turned[i] = mask[(frame_at + i) % MASK_LEN];
+        turned[i] = mask[(frame_at + i) % WS_MASK_LEN];
     uint64_t mask_word;
     memcpy(&mask_word, turned, sizeof(mask_word));
 

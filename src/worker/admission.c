@@ -3,6 +3,7 @@
 #include "base/utf8.h"
 #include "wire/deflate.h"
 #include "wire/token.h"
+#include "worker/pace.h"
 
 #define SSE_RETRY_MS 2000
 
@@ -28,6 +29,9 @@ enum route admission_route(struct view path, struct view *raw_id)
         { { "/sse/", 5 }, ROUTE_SSE },
         { { "/history/", 9 }, ROUTE_HISTORY },
     };
+    *raw_id = (struct view){ 0 };
+    if (view_eq(path, VIEW("/ws")))
+        return ROUTE_HUB;
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         struct view prefix = routes[i].prefix;
         if (!view_starts(path, prefix))
@@ -153,19 +157,36 @@ static bool find_token(const struct http_request *req, struct buffer *token)
     return true;
 }
 
+enum token_verdict admission_verify(const struct config *config, struct view token,
+                                    struct view scope, struct view stream, int64_t now_ms,
+                                    int64_t *expiry_s)
+{
+    struct view secrets[ADMISSION_SECRETS];
+    admission_secrets(config, secrets);
+    enum token_verdict verdict = token_verify(token, scope.len ? scope : stream, secrets,
+                                              ADMISSION_SECRETS, now_ms, expiry_s);
+    if (verdict == TOKEN_OK && scope.len && !view_eq(scope, stream))
+        return TOKEN_INVALID;
+    return verdict;
+}
+
+static bool check_verdict(enum token_verdict verdict, struct refusal *no)
+{
+    return verdict == TOKEN_OK ||
+           refuse(no, 403, token_verdict_name(verdict), token_verdict_sentence(verdict), "");
+}
+
 static bool check_token(struct admission *a, const struct http_request *req,
                         const struct config *config, int64_t now_ms, struct refusal *no)
 {
-    struct buffer token = { 0 };
-    struct view secrets[ADMISSION_SECRETS];
+    struct buffer token = { 0 }, scope = { 0 };
     enum token_verdict verdict = TOKEN_MALFORMED;
-    admission_secrets(config, secrets);
-    if (find_token(req, &token))
-        verdict = token_verify(buffer_view(&token), buffer_view(&a->id), secrets, ADMISSION_SECRETS,
-                               now_ms, &a->expiry_s);
+    if (find_token(req, &token) && query_value(req, "scope", &scope))
+        verdict = admission_verify(config, buffer_view(&token), buffer_view(&scope),
+                                   buffer_view(&a->id), now_ms, &a->expiry_s);
     buffer_free(&token);
-    return verdict == TOKEN_OK ||
-           refuse(no, 403, token_verdict_name(verdict), token_verdict_sentence(verdict), "");
+    buffer_free(&scope);
+    return check_verdict(verdict, no);
 }
 
 // ---- where to begin, and in what form -------------------------------------------
@@ -191,14 +212,40 @@ static bool check_start(struct admission *a, const struct http_request *req, int
     return wrong ? bad_request(no, wrong) : true;
 }
 
-static bool check_slow(struct admission *a, const struct http_request *req, struct refusal *no)
+const char *admission_read_slow(struct view text, enum slow *slow)
 {
-    struct buffer slow = { 0 };
-    bool ok = query_value(req, "slow", &slow);
-    a->slow_skip = view_eq(buffer_view(&slow), VIEW("skip"));
-    ok = ok && (a->slow_skip || slow.len == 0 || view_eq(buffer_view(&slow), VIEW("close")));
+    static const struct view names[] = { { "close", 5 }, { "skip", 4 }, { "latest", 6 } };
+    *slow = SLOW_CLOSE;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!view_eq(text, names[i]))
+            continue;
+        *slow = (enum slow)i;
+        return NULL;
+    }
+    return text.len == 0 ? NULL : "slow must be close, skip or latest";
+}
+
+const char *admission_read_every(struct view text, uint32_t *every_ms)
+{
+    *every_ms = 0;
+    return text.len == 0 || every_parse(text, every_ms)
+               ? NULL
+               : "every must be a time from 10ms to 1h with its unit: 250ms, 1s, 5m";
+}
+
+// slow= and every=
+static bool check_pace(struct admission *a, const struct http_request *req, struct refusal *no)
+{
+    struct buffer slow = { 0 }, every = { 0 };
+    const char *wrong = "slow or every has a percent sign without two hex digits after it";
+    if (query_value(req, "slow", &slow) && query_value(req, "every", &every)) {
+        wrong = admission_read_slow(buffer_view(&slow), &a->slow);
+        if (!wrong)
+            wrong = admission_read_every(buffer_view(&every), &a->every_ms);
+    }
     buffer_free(&slow);
-    return ok || bad_request(no, "slow must be close or skip");
+    buffer_free(&every);
+    return wrong ? bad_request(no, wrong) : true;
 }
 
 static bool check_limit(struct admission *a, const struct http_request *req, struct refusal *no)
@@ -235,6 +282,97 @@ static bool check_ws_form(struct admission *a, const struct http_request *req, s
     return true;
 }
 
+// ---- many streams on one socket -------------------------------------------------
+
+// The options that later subscriptions begin with. They are looked at now, so that a
+// mistake is told at once.
+static bool read_defaults(struct admission *a, const struct http_request *req, int64_t redis_now_ms,
+                          struct refusal *no)
+{
+    static const char *const names[] = { "scope", "from", "after", "slow", "every" };
+    struct view *const views[] = { &a->options.scope, &a->options.from, &a->options.after,
+                                   &a->options.slow, &a->options.every };
+    bool ok = find_token(req, &a->texts[0]);
+    a->options.token = buffer_view(&a->texts[0]);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        ok = query_value(req, names[i], &a->texts[i + 1]) && ok;
+        *views[i] = buffer_view(&a->texts[i + 1]);
+    }
+    if (!ok)
+        return bad_request(no,
+                           "a query parameter has a percent sign without two hex digits after it");
+    if (a->options.scope.len > COMMAND_SCOPE_MAX)
+        return bad_request(no, "a scope has at most 512 bytes");
+    const char *wrong = admission_read_slow(a->options.slow, &a->slow);
+    if (!wrong)
+        wrong = admission_read_every(a->options.every, &a->every_ms);
+    if (!wrong)
+        wrong = start_parse(a->options.from, a->options.after, redis_now_ms, &a->start);
+    return wrong ? bad_request(no, wrong) : true;
+}
+
+static struct buffer *add_stream(struct admission *a)
+{
+    a->streams = realloc(a->streams, (a->stream_count + 1) * sizeof(*a->streams));
+    CHECK(a->streams != NULL);
+    a->streams[a->stream_count] = (struct buffer){ 0 };
+    return &a->streams[a->stream_count++];
+}
+
+static bool is_named_before(const struct admission *a, struct view name)
+{
+    for (size_t i = 0; i + 1 < a->stream_count; i++)
+        if (view_eq(buffer_view(&a->streams[i]), name))
+            return true;
+    return false;
+}
+
+static bool read_stream(struct admission *a, struct view raw, const struct config *config,
+                        int64_t now_ms, struct refusal *no)
+{
+    struct buffer *name = add_stream(a);
+    if (!decode(name, raw, true) || !utf8_valid(buffer_view(name)) || name->len == 0 ||
+        name->len > COMMAND_NAME_MAX)
+        return bad_request(no, "streams are ids of 1 to 512 bytes of percent-encoded UTF-8, with "
+                               "commas between them");
+    if (a->stream_count > (size_t)config->max_streams_per_client)
+        return bad_request(no, "streams names more than BOND_MAX_STREAMS_PER_CLIENT");
+    if (is_named_before(a, buffer_view(name)))
+        return bad_request(no, "streams names one twice");
+    return check_verdict(admission_verify(config, a->options.token, a->options.scope,
+                                          buffer_view(name), now_ms, &a->expiry_s),
+                         no);
+}
+
+// Split at the commas first, then decoded: %2C is a part of a name.
+static bool read_streams(struct admission *a, const struct http_request *req,
+                         const struct config *config, int64_t now_ms, struct refusal *no)
+{
+    struct view query = req->query, list;
+    while (http_query_next(&query, "streams", &list))
+        while (list.len > 0) {
+            const char *comma = memchr(list.at, ',', list.len);
+            size_t len = comma ? (size_t)(comma - list.at) : list.len, used = len + (comma != NULL);
+            if (!read_stream(a, (struct view){ list.at, len }, config, now_ms, no))
+                return false;
+            list = (struct view){ list.at + used, list.len - used };
+        }
+    return true;
+}
+
+static bool read_hub(struct admission *a, const struct http_request *req,
+                     const struct config *config, int64_t now_ms, int64_t redis_now_ms,
+                     struct refusal *no)
+{
+    struct view format;
+    if (!read_defaults(a, req, redis_now_ms, no) || !check_ws_form(a, req, no))
+        return false;
+    if (http_query(req->query, "format", &format) && view_eq(format, VIEW("raw")))
+        return bad_request(no, "a socket of many streams speaks the envelope");
+    a->form = a->extension ? FORM_ENVELOPE_DEFLATED : FORM_ENVELOPE;
+    return read_streams(a, req, config, now_ms, no);
+}
+
 // ---- all of it ------------------------------------------------------------------
 
 bool admission_read(struct admission *a, const struct http_request *req, enum route route,
@@ -244,17 +382,20 @@ bool admission_read(struct admission *a, const struct http_request *req, enum ro
     *a = (struct admission){ .route = route, .form = route == ROUTE_SSE ? FORM_SSE : FORM_RAW };
     if (!decode(&a->id, raw_id, false) || !utf8_valid(buffer_view(&a->id)))
         return bad_request(no, "the stream id is not percent-encoded UTF-8");
-    if (route == ROUTE_WS && !check_handshake(a, req, config, no))
+    if ((route == ROUTE_WS || route == ROUTE_HUB) && !check_handshake(a, req, config, no))
         return false;
     if (!admission_origin_allowed(req, config))
         return refuse(no, 403, "origin_forbidden",
                       "pages of this origin may not connect: see BOND_ALLOWED_ORIGINS", "");
+    if (route == ROUTE_HUB)
+        return read_hub(a, req, config, now_ms, redis_now_ms, no);
     if (!check_token(a, req, config, now_ms, no) || !check_start(a, req, redis_now_ms, no))
         return false;
     switch (route) {
-    case ROUTE_WS: return check_slow(a, req, no) && check_ws_form(a, req, no);
-    case ROUTE_SSE: return check_slow(a, req, no);
+    case ROUTE_WS: return check_pace(a, req, no) && check_ws_form(a, req, no);
+    case ROUTE_SSE: return check_pace(a, req, no);
     case ROUTE_HISTORY: return check_limit(a, req, no);
+    case ROUTE_HUB:
     case ROUTE_NONE: break;
     }
     CHECK(!"a route");
@@ -264,6 +405,11 @@ bool admission_read(struct admission *a, const struct http_request *req, enum ro
 void admission_done(struct admission *a)
 {
     buffer_free(&a->id);
+    for (size_t i = 0; i < HUB_OPTIONS; i++)
+        buffer_free(&a->texts[i]);
+    for (size_t i = 0; i < a->stream_count; i++)
+        buffer_free(&a->streams[i]);
+    free(a->streams);
 }
 
 // `retry` has no empty line behind it: it counts as soon as its line is read, and belongs

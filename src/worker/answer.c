@@ -3,48 +3,13 @@
 #include "base/clock.h"
 #include "worker/access.h"
 #include "worker/date.h"
+#include "worker/hub_client.h"
 #include "worker/page.h"
 #include "worker/reporting.h"
 #include "worker/requests.h"
 #include "worker/subscription.h"
 
 #define SAY_EVERY_MS 1000
-
-// Every refusal of a request for a stream goes through here: a reply with its
-// code, a counter, a log line (rate-limited, for a bad client comes back).
-static void refuse(struct client *c, const struct http_request *req, const struct refusal *no,
-                   struct view stream)
-{
-    static struct say_limit limit;
-    struct clients *all = c->all;
-    struct buffer headers = { 0 };
-    uint64_t missed;
-    buffer_add_view(&headers, date_line(clock_wall_ms()));
-    buffer_add_view(&headers, view_of(no->headers));
-    admission_add_cors(&headers, req, all->config); // so that a page can read the reason
-    http_refuse(client_reply(c), no->status, no->code, no->detail, buffer_view(&headers),
-                req->keep_alive);
-    buffer_free(&headers);
-    clients_count_refusal(all, no->code);
-    if (say_limited(&limit, all->loop->now_ms, SAY_EVERY_MS, &missed))
-        say(no->status == 503 ? SAY_WARN : SAY_INFO, "refused", SAY_I("status", no->status),
-            SAY_S("code", no->code), SAY_V("stream", stream), SAY_S("detail", no->detail),
-            SAY_I("not_said", (int64_t)missed));
-}
-
-static bool has_room(const struct clients *all, struct refusal *no)
-{
-    if (all->draining)
-        *no = (struct refusal){ 503, "unavailable", "the broker is shutting down",
-                                "Retry-After: 1\r\n" };
-    else if (atomic_load_explicit(all->total, memory_order_relaxed) > all->max)
-        *no =
-            (struct refusal){ 503, "unavailable", "the broker has as many clients as it can serve",
-                              "Retry-After: 5\r\n" };
-    else
-        return true;
-    return false;
-}
 
 // The X-Forwarded-For of a request may stand in several lines: they are one list.
 static struct in6_addr address_of(const struct client *c, const struct http_request *req)
@@ -63,6 +28,51 @@ static struct in6_addr address_of(const struct client *c, const struct http_requ
     return address;
 }
 
+static void say_refused(const struct client *c, const struct http_request *req,
+                        const struct refusal *no, struct view stream, uint64_t not_said)
+{
+    char address[DOOR_ADDRESS_MAX];
+    struct in6_addr from = address_of(c, req);
+    door_show_address(&from, address);
+    say(no->status == 503 ? SAY_WARN : SAY_INFO, "refused", SAY_I("status", no->status),
+        SAY_S("code", no->code), SAY_S("address", address), SAY_V("stream", stream),
+        SAY_S("detail", no->detail), SAY_NOT_SAID(not_said));
+}
+
+// Every refusal of a request for a stream goes through here: a reply with its
+// code, a counter, a log line (rate-limited, for a bad client comes back).
+static void refuse(struct client *c, const struct http_request *req, const struct refusal *no,
+                   struct view stream)
+{
+    static struct say_limit limit;
+    struct clients *all = c->all;
+    struct buffer headers = { 0 };
+    uint64_t missed;
+    buffer_add_view(&headers, date_line(clock_wall_ms()));
+    buffer_add_view(&headers, view_of(no->headers));
+    admission_add_cors(&headers, req, all->config); // so that a page can read the reason
+    http_refuse(client_reply(c), no->status, no->code, no->detail, buffer_view(&headers),
+                req->keep_alive);
+    buffer_free(&headers);
+    clients_count_refusal(all, no->code);
+    if (say_limited(&limit, all->loop->now_ms, SAY_EVERY_MS, &missed))
+        say_refused(c, req, no, stream, missed);
+}
+
+static bool has_room(const struct clients *all, struct refusal *no)
+{
+    if (all->draining)
+        *no = (struct refusal){ 503, "unavailable", "the broker is shutting down",
+                                "Retry-After: 1\r\n" };
+    else if (atomic_load_explicit(all->total, memory_order_relaxed) > all->max)
+        *no =
+            (struct refusal){ 503, "unavailable", "the broker has as many clients as it can serve",
+                              "Retry-After: 5\r\n" };
+    else
+        return true;
+    return false;
+}
+
 // An address that sends one bad token after another gets its refusals late, and at
 // last none: guessing is to be slow, and cost us little.
 static void slow_down(struct client *c, const struct http_request *req)
@@ -75,13 +85,14 @@ static void slow_down(struct client *c, const struct http_request *req)
     }
 }
 
-static bool enter_door(struct client *c, const struct http_request *req, struct visitor **visitor,
-                       struct refusal *no)
+// Tokens that come in-band count by address, too.
+static bool enter_door(struct client *c, const struct http_request *req, enum route route,
+                       struct visitor **visitor, struct refusal *no)
 {
     const struct config *config = c->all->config;
     int64_t max = config->max_clients_per_ip ? config->max_clients_per_ip : INT64_MAX;
     *visitor = NULL;
-    if (max == INT64_MAX && !config->expire_live) // nothing counts by address once it is in
+    if (max == INT64_MAX && !config->expire_live && route != ROUTE_HUB)
         return true;
     *visitor = door_enter(c->all->door, address_of(c, req), max);
     if (*visitor == NULL)
@@ -105,7 +116,7 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
     }
     bool admitted =
         admission_read(&a, req, route, raw_id, all->config, now_ms, clients_redis_now_ms(all), &no);
-    if (admitted && has_room(all, &no) && enter_door(c, req, &visitor, &no)) {
+    if (admitted && has_room(all, &no) && enter_door(c, req, route, &visitor, &no)) {
         struct buffer head = { 0 };
         if (route == ROUTE_HISTORY) {
             buffer_add_view(&head, date_line(now_ms));
@@ -113,7 +124,10 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
             admission_add_cors(&head, req, all->config);
         } else
             admission_write_handshake(&a, req, all->config, date_line(now_ms), &head);
-        subscription_join(c, &a, buffer_view(&head), visitor);
+        if (route == ROUTE_HUB)
+            hub_open(c, &a, buffer_view(&head), visitor);
+        else
+            subscription_join(c, &a, buffer_view(&head), visitor);
         buffer_free(&head);
     } else {
         refuse(c, req, &no, buffer_view(&a.id));
@@ -125,7 +139,7 @@ static void answer_stream(struct client *c, const struct http_request *req, enum
 
 static const char *route_methods(enum route route)
 {
-    return route == ROUTE_WS ? "GET" : "GET, OPTIONS";
+    return route == ROUTE_WS || route == ROUTE_HUB ? "GET" : "GET, OPTIONS";
 }
 
 // What a browser asks before it lets a page send a header of its own.
@@ -210,7 +224,7 @@ void answer_request(struct client *c, const struct http_request *req)
         answer_page(c, req);
     else if (view_eq(req->method, VIEW("GET")))
         answer_stream(c, req, route, raw_id);
-    else if (route != ROUTE_WS && view_eq(req->method, VIEW("OPTIONS")))
+    else if (route != ROUTE_WS && route != ROUTE_HUB && view_eq(req->method, VIEW("OPTIONS")))
         answer_preflight(c, req, route);
     else
         page_method_not_allowed(req, route_methods(route), date_line(clock_wall_ms()),

@@ -78,7 +78,7 @@ void client_drop_extra_if_idle(struct client *c)
         return;
     bool holds = x->in.len || !outbox_is_empty(&x->outbox) || x->handshake.len || x->message.len;
     bool is_to_say = x->ping || x->pong_waits || x->gap_owed || x->replaying || x->says_expiring;
-    if (!holds && !is_to_say && !x->starting && !x->ending && !owes(c) &&
+    if (!holds && !x->hub && !is_to_say && !x->starting && !x->ending && !owes(c) &&
         ws_reader_idle(&x->reader))
         free_extra(c);
     else
@@ -87,8 +87,26 @@ void client_drop_extra_if_idle(struct client *c)
 
 // ---- states ---------------------------------------------------------------------
 
+static void hold_rest_of_seat(struct client *c, struct hub *h)
+{
+    struct seat *seat = h->current;
+    if (seat == NULL)
+        return;
+    struct log_part rest =
+        log_rest(&seat->stream->log, (struct cursor){ .seq = seat->seq, .skip = h->skip });
+    outbox_put_first(&c->extra->outbox, &c->all->budget, rest.segment, rest.at, rest.len);
+    seat->seq++;
+    h->current = NULL;
+    h->skip = 0;
+    client_recount(c, false);
+}
+
 void client_hold_rest(struct client *c)
 {
+    if (client_hub(c)) {
+        hold_rest_of_seat(c, client_hub(c));
+        return;
+    }
     struct subscription *sub = &c->sub;
     if (sub->cursor.skip == 0)
         return;
@@ -114,6 +132,8 @@ static size_t kind_cell(const struct client *c)
         [FORM_ENVELOPE_DEFLATED] = CLIENT_KIND_ENVELOPE_DEFLATED,
         [FORM_SSE] = CLIENT_KIND_SSE,
     };
+    if (client_hub(c))
+        return METRIC_CLIENTS + kinds[client_hub(c)->form];
     bool history = c->extra && c->extra->wants_history;
     return METRIC_CLIENTS + (history ? CLIENT_KIND_HISTORY : kinds[c->sub.stream->form]);
 }
@@ -134,14 +154,26 @@ static void count_out(struct client *c)
 void client_leave_stream(struct client *c)
 {
     struct subscription *sub = &c->sub;
+    struct hub *h = client_hub(c);
+    count_out(c);
+    if (h) {
+        if (c->state != CLIENT_DEAD)
+            client_hold_rest(c);
+        h->skip = 0;
+        hub_free(h);
+        c->extra->hub = NULL;
+        client_recount(c, false);
+    }
     if (sub->stream == NULL)
         return;
-    count_out(c);
     stream_count_listener(sub->stream, -1);
-    metrics_subtract(c->all->metrics, METRIC_SUBSCRIPTIONS, 1);
     if (c->state != CLIENT_DEAD && !sub->waiting)
         client_hold_rest(c);
     list_remove(&sub->node);
+    if (sub->every_ms > 0) {
+        pace_find(sub->stream, sub->every_ms)->fresh -= sub->fresh;
+        pace_leave(sub->stream, sub->every_ms);
+    }
     stream_leave(sub->stream);
     *sub = (struct subscription){ .stream = NULL };
     list_init(&sub->node);
@@ -234,7 +266,10 @@ static bool may_be_read(const struct client *c, bool blocked)
         return false;
     if (blocked && (c->state == CLIENT_HEAD || c->state == CLIENT_HISTORY))
         return false; // no more requests before the replies have left
-    return x == NULL || (x->outbox.bytes < OUTBOX_MAX && !deadline_armed(&x->resume));
+    if (x && x->in.len >= INPUT_MAX && client_is_for_history(c))
+        return false; // they wait until it has been sent
+    return x == NULL || (x->outbox.bytes < OUTBOX_MAX && !deadline_armed(&x->resume) &&
+                         !(x->hub && x->hub->has_command));
 }
 
 void client_watch(struct client *c, bool blocked)

@@ -33,12 +33,15 @@
 #include "wire/http.h"
 #include "wire/ws.h"
 #include "worker/budget.h"
+#include "worker/hub.h"
 #include "worker/outbox.h"
+#include "worker/pace.h"
 #include "worker/stream.h"
 
-#define INPUT_MAX (16 * KIB)  // read at once, and kept while it cannot be looked at yet
-#define OUTBOX_MAX (64 * KIB) // that waits, before nothing more is read
-#define COMMENT_MS 15000      // between comments that keep a quiet event stream open
+#define INPUT_MAX (16 * KIB)        // read at once, and kept while it cannot be looked at yet
+#define OUTBOX_MAX (64 * KIB)       // that waits, before nothing more is read
+#define FLUSH_BYTES_MAX (256 * KIB) // written at once to one client: the others' turn comes
+#define COMMENT_MS 15000            // between comments that keep a quiet event stream open
 
 enum client_state {
     CLIENT_HEAD,
@@ -56,9 +59,12 @@ struct subscription {
     struct list node;      // of one of the stream's lists
     struct stream *stream; // while JOINING, OPEN or HISTORY
     struct cursor cursor;  // once the stream is primed
+    uint32_t every_ms;     // of its pace (pace.h); 0: it gets each event
+    uint8_t slow;          // enum slow: what becomes of it when it falls behind
     bool waiting : 1;      // its cursor is not set yet: it is in stream->waiting
-    bool slow_skip : 1;    // slow=skip: who falls behind goes on from the oldest event
     bool told_stale : 1;   // the last `source` message that it got
+    bool due : 1;          // with a pace: it may have the newest event now
+    bool fresh : 1;        // with a pace: it has had one since the last tick
     uint32_t surveyed;     // the last survey of lag that has seen it (lag.h)
 };
 
@@ -74,7 +80,7 @@ struct client {
     // What a delivery touches, side by side: it comes cold from memory.
     struct clients *all;
     struct extra *extra; // what only a client in the middle of something needs
-    // Its node is of all->lobby, leaving or dead while it has no stream.
+    // Its node is of all->lobby, hubs, leaving or dead while it has no stream.
     struct subscription sub;
     int fd;
     uint8_t state;
@@ -92,6 +98,7 @@ struct client {
 // all of it is empty.
 struct extra {
     struct client *of;
+    struct hub *hub;         // of a client of many streams; else NULL
     struct buffer in;        // a request head that is not whole; what could not be looked at yet
     struct outbox outbox;    // leaves before anything else but the rest of a frame under way
     struct buffer handshake; // goes out when the client is let in
@@ -105,18 +112,20 @@ struct extra {
     struct gap gap;          // owed: of all that was passed over since the last one was told
     int64_t let_in_ms;       // Redis's clock, when it was let in to wait inside; 0: it was not
     uint64_t live_seq;       // a replay ends here
+    struct eventid live_id;  // the newest event then, where the log has none before live_seq
     struct in6_addr address; // of a client that is held
     int queued;              // bytes in its socket when we looked last (client_got_on)
     size_t ending_at;        // its place in all->ending
     int64_t inflate_from_us; // what it unfolds is paid for up to here (frames.c)
     int64_t auth_from_ms;    // its in-band tokens are paid for up to here (expiry.c)
-    struct deadline resume;  // armed while its input waits for that
+    struct deadline resume;  // armed while what it has sent waits: to be paid for, or for its turn
     uint8_t pong_len;        // of the newest pong, which is not in the outbox yet
     char pong[WS_CONTROL_MAX];
     bool starting;      // `start` is still needed
     bool greeted;       // `hello` has been said
     bool replaying;     // `live` is still to be said
     bool gap_owed;      // nothing behind the cursor leaves before it
+    bool to_latest;     // slow=latest: the cursor moves to the newest event then
     bool keep_alive;    // after the reply
     bool chunked;       // a history goes out in chunks (HTTP/1.1)
     bool wants_history; // and not the stream
@@ -149,17 +158,20 @@ struct clients {
     size_t count; // connections of this worker
     bool draining;
     struct list lobby;   // HEAD, HELD, REPORT
+    struct list hubs;    // OPEN, with a hub
+    struct list crowd;   // hubs that are to be flushed in this turn
     struct list leaving; // CLOSING
     struct list dead;
     struct list reports; // those that wait for the tail
     uint64_t tickets;    // of them all so far
     struct deadline_queue heads, holds, joins, pings, comments, pongs, stalls, drains, looks,
-        pauses, resumes, report_waits;
+        pauses, resumes, turns, seat_joins, first_seats, no_seats, report_waits;
     struct deadline look;   // at Redis's pulse, and at tokens that end soon
     struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;
     struct budget budget;
     struct lag_survey *lag;
+    struct paces paces;
     struct inflater *inflater; // made when the first client needs it
     struct buffer text;
 };
@@ -210,9 +222,24 @@ static inline struct client *client_of(struct list *node) // of a stream's list
     return CONTAINER_OF(node, struct client, sub.node);
 }
 
+static inline struct hub *client_hub(const struct client *c) // NULL: it has one stream
+{
+    return c->extra ? c->extra->hub : NULL;
+}
+
+static inline enum form client_form(const struct client *c) // while OPEN
+{
+    return client_hub(c) ? client_hub(c)->form : c->sub.stream->form;
+}
+
 static inline bool client_is_sse(const struct client *c)
 {
     return c->sub.stream && c->sub.stream->form == FORM_SSE;
+}
+
+static inline bool client_is_for_history(const struct client *c) // it waits for one or reads it
+{
+    return c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history);
 }
 
 static inline bool client_tells(const struct client *c) // its format has more than events
@@ -225,8 +252,11 @@ static inline bool client_has_log(const struct client *c) // its cursor stands i
     return c->state == CLIENT_OPEN && !c->sub.waiting;
 }
 
-static inline bool client_has_caught_up(const struct client *c) // it has had all of the log
+// It has had all of the log that it may have now.
+static inline bool client_has_caught_up(const struct client *c)
 {
+    if (c->sub.every_ms > 0 && !c->sub.due)
+        return true;
     return c->sub.cursor.seq == c->sub.stream->log.end_seq;
 }
 

@@ -1,8 +1,5 @@
 #include "worker/clients.h"
 
-#include <errno.h>
-#include <sys/socket.h>
-
 #include "base/clock.h"
 #include "wire/deflate.h"
 #include "worker/closing.h"
@@ -10,137 +7,34 @@
 #include "worker/flush.h"
 #include "worker/frames.h"
 #include "worker/history.h"
+#include "worker/hub_client.h"
 #include "worker/lag.h"
+#include "worker/pacing.h"
 #include "worker/reporting.h"
 #include "worker/requests.h"
+#include "worker/seat.h"
+#include "worker/serving.h"
 #include "worker/subscription.h"
 
 #define HOLD_MS 1000
 #define JOIN_MS 1000
 #define LOOK_MS 250
+#define NO_SEATS_MS 60000 // that a socket of many streams may have none
+#define RESUME_MS 50      // between looks at whether a client has waited enough
+#define TURN_MS 1         // the others' turn comes before its next requests
 #define SAY_EVERY_MS 10000
 #define CLOCK_ERROR_MS 1000 // our estimate of Redis's clock is not later than it by more
-
-// ---- what epoll says ------------------------------------------------------------
-
-static void keep_input(struct client *c, const char *at, size_t len)
-{
-    buffer_add(&client_extra(c)->in, at, len);
-    client_recount(c, false);
-}
-
-static void take_input(struct client *c, char *at, size_t len)
-{
-    switch ((enum client_state)c->state) {
-    case CLIENT_HEAD:
-        keep_input(c, at, len);
-        requests_take(c);
-        break;
-    case CLIENT_JOINING: // it may not send yet; what it sends is kept within a bound
-        if (client_is_sse(c))
-            break;
-        keep_input(c, at, len);
-        if (c->extra->in.len > INPUT_MAX)
-            client_die(c, "sent too much before the handshake was over");
-        break;
-    case CLIENT_OPEN:
-        if (!client_is_sse(c)) // whose clients have nothing more to say
-            frames_take(c, at, len);
-        break;
-    case CLIENT_HISTORY:
-    case CLIENT_REPORT: keep_input(c, at, len); break; // its next requests
-    case CLIENT_HELD:
-    case CLIENT_CLOSING: // too late
-    case CLIENT_DEAD: break;
-    }
-}
-
-// What came before it could be looked at: early bytes, once the client is let in; the next
-// requests, once a history has been sent; the rest, once the client has waited enough.
-static void take_kept_input(struct client *c)
-{
-    if (c->state == CLIENT_HEAD && c->extra && c->extra->in.len > 0)
-        requests_take(c);
-    if (c->state != CLIENT_OPEN || c->extra == NULL || c->extra->in.len == 0)
-        return;
-    struct buffer kept = c->extra->in;
-    c->extra->in = (struct buffer){ 0 };
-    take_input(c, kept.at, kept.len);
-    buffer_free(&kept);
-    if (c->state != CLIENT_DEAD)
-        client_drop_extra_if_idle(c);
-}
-
-// The peer sends nothing more. Who is owed a reply may still read it (half-closed); a
-// stream's client has gone.
-static void peer_ended(struct client *c)
-{
-    bool history = c->state == CLIENT_REPORT || c->state == CLIENT_HISTORY ||
-                   (c->state == CLIENT_JOINING && c->extra->wants_history);
-    bool reply = (c->state == CLIENT_HEAD || c->state == CLIENT_CLOSING) && client_has_outbox(c);
-    c->peer_ended = true;
-    if (history || reply)
-        client_watch(c, client_has_outbox(c));
-    else
-        client_die(c, "the peer closed the connection");
-}
-
-static void readable(struct client *c)
-{
-    char input[INPUT_MAX];
-    ssize_t n = recv(c->fd, input, sizeof(input), 0);
-    if (n > 0 && c->extra && c->extra->in.len > 0 && c->state == CLIENT_OPEN) {
-        keep_input(c, input, (size_t)n);
-        take_kept_input(c);
-    } else if (n > 0) {
-        take_input(c, input, (size_t)n);
-    } else if (n == 0) {
-        peer_ended(c);
-    } else if (errno != EAGAIN && errno != EINTR) {
-        client_die(c, strerror(errno));
-    }
-}
-
-// What follows when a client has been served, in whatever way.
-static void after_serving(struct client *c)
-{
-    take_kept_input(c);
-    if (c->state == CLIENT_HEAD && c->peer_ended && !client_has_outbox(c))
-        client_die(c, "the peer closed the connection");
-    if (c->going_away && client_has_log(c) && !client_has_outbox(c) && client_has_caught_up(c))
-        close_for_drain(c);
-}
-
-static void writable(struct client *c)
-{
-    if (c->state == CLIENT_HISTORY)
-        history_continue(c);
-    else if (c->state == CLIENT_REPORT)
-        reporting_continue(c);
-    else
-        client_flush(c);
-    if (c->state == CLIENT_OPEN)
-        client_drop_extra_if_idle(c);
-}
-
-static void client_ready(struct watch *w, uint32_t events)
-{
-    struct client *c = CONTAINER_OF(w, struct client, watch);
-    if (c->state != CLIENT_DEAD && c->peer_ended && (events & (EPOLLHUP | EPOLLERR)))
-        client_die(c, "the peer closed the connection");
-    if (c->state != CLIENT_DEAD && !c->peer_ended && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-        readable(c);
-    if (c->state != CLIENT_DEAD && (events & EPOLLOUT))
-        writable(c);
-    after_serving(c);
-}
 
 static void resume_due(struct deadline *d)
 {
     struct extra *x = CONTAINER_OF(d, struct extra, resume);
     struct client *c = x->of;
+    if (c->state == CLIENT_OPEN && frames_have_to_wait(c)) {
+        deadline_arm(&c->all->resumes, d, c->all->loop->now_ms);
+        return;
+    }
     client_watch(c, c->interest & EPOLLOUT);
-    after_serving(c);
+    serving_follow_up(c);
 }
 
 // ---- deadlines ------------------------------------------------------------------
@@ -148,7 +42,7 @@ static void resume_due(struct deadline *d)
 static void join_due(struct deadline *d)
 {
     subscription_join_due(d);
-    after_serving(CONTAINER_OF(d, struct client, deadline));
+    serving_follow_up(CONTAINER_OF(d, struct client, deadline));
 }
 
 // It has taken nothing of a reply, a history or a goodbye for so long, or has not ended
@@ -166,11 +60,21 @@ static void drain_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
     c->going_away = true;
-    if (c->sub.waiting)
+    if (c->sub.waiting && !client_hub(c))
         close_for_drain(c);
     else
         client_flush(c);
-    after_serving(c);
+    serving_follow_up(c);
+}
+
+// A tick of a pace: who waits gets the newest event, if there is one.
+static void tick_due(struct deadline *d)
+{
+    struct pace *p = CONTAINER_OF(d, struct pace, tick);
+    struct stream *s = p->stream;
+    stream_join(s);
+    pacing_run(CONTAINER_OF(p->all, struct clients, paces), p, true);
+    stream_leave(s);
 }
 
 static void pause_due(struct deadline *d)
@@ -190,6 +94,9 @@ static void look_due(struct deadline *d)
     lag_look(all);
     for (size_t i = all->ending_len; i-- > 0;)
         expiry_look(all->ending[i], now_ms); // one that closes gives its place to the last
+    if (all->config->expire_live)
+        LIST_EACH (node, &all->hubs)
+            hub_look_at_expiry(client_of(node), now_ms);
     deadline_arm(&all->looks, &all->look, all->loop->now_ms);
 }
 
@@ -206,10 +113,13 @@ void clients_init(struct clients *all)
 {
     const struct config *config = all->config;
     list_init(&all->lobby);
+    list_init(&all->hubs);
+    list_init(&all->crowd);
     list_init(&all->leaving);
     list_init(&all->dead);
     list_init(&all->reports);
     budget_init(&all->budget, all->outbox_bytes);
+    paces_init(&all->paces, all->loop, tick_due);
     deadline_init(&all->look);
     all->lag = lag_new();
     init_queue(all, &all->heads, config->handshake_seconds * MS_PER_S, requests_head_due);
@@ -222,7 +132,11 @@ void clients_init(struct clients *all)
     init_queue(all, &all->drains, 0, drain_due);
     init_queue(all, &all->looks, LOOK_MS, look_due);
     init_queue(all, &all->pauses, config->flush_ms, pause_due);
-    init_queue(all, &all->resumes, 0, resume_due);
+    init_queue(all, &all->resumes, RESUME_MS, resume_due);
+    init_queue(all, &all->turns, TURN_MS, resume_due);
+    init_queue(all, &all->seat_joins, SEAT_JOIN_MS, seat_join_due);
+    init_queue(all, &all->first_seats, config->handshake_seconds * MS_PER_S, hub_empty_due);
+    init_queue(all, &all->no_seats, NO_SEATS_MS, hub_empty_due);
     init_queue(all, &all->report_waits, REPORT_WAIT_MS, reporting_wait_due);
 }
 
@@ -237,7 +151,7 @@ bool clients_add(struct clients *all, int fd, bool admin)
     if (c == NULL)
         return false;
     *c = (struct client){
-        .watch.ready = client_ready, .all = all, .fd = fd, .interest = EPOLLIN, .admin = admin
+        .watch.ready = serving_ready, .all = all, .fd = fd, .interest = EPOLLIN, .admin = admin
     };
     if (!loop_watch(all->loop, fd, &c->watch, EPOLLIN)) {
         free(c);
@@ -251,6 +165,39 @@ bool clients_add(struct clients *all, int fd, bool admin)
     metrics_set(all->metrics, METRIC_CONNECTIONS, all->count);
     client_enter(c, CLIENT_HEAD, "accepted");
     return true;
+}
+
+// ---- all of a stream ------------------------------------------------------------
+
+// Each of its clients, which may leave by that; and each of its seats.
+static void each_client(struct stream *s, void (*what)(struct client *c, void *arg), void *arg)
+{
+    struct list *list;
+    for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
+        LIST_EACH (node, list)
+            what(client_of(node), arg);
+    LIST_EACH (of_pace, &s->paces) {
+        struct pace *p = LIST_ITEM(of_pace, struct pace, node);
+        p->users++;
+        LIST_EACH (node, &p->idle)
+            what(client_of(node), arg);
+        pace_leave(s, p->every_ms);
+    }
+}
+
+static void each_seat(struct stream *s, void (*what)(struct seat *seat, void *arg), void *arg)
+{
+    struct list *list;
+    for (size_t i = 0; (list = stream_seats(s, i)) != NULL; i++)
+        LIST_EACH (node, list)
+            what(LIST_ITEM(node, struct seat, node), arg);
+    LIST_EACH (of_pace, &s->paces) {
+        struct pace *p = LIST_ITEM(of_pace, struct pace, node);
+        p->users++;
+        LIST_EACH (node, &p->seats_idle)
+            what(LIST_ITEM(node, struct seat, node), arg);
+        pace_leave(s, p->every_ms);
+    }
 }
 
 // ---- letters --------------------------------------------------------------------
@@ -269,6 +216,15 @@ static void look_after_lagging(struct list *clients, uint64_t first_seq)
     }
 }
 
+static void look_after_seats(struct list *seats, uint64_t first_seq)
+{
+    LIST_EACH (node, seats) {
+        struct seat *seat = LIST_ITEM(node, struct seat, node);
+        if (seat->seq < first_seq)
+            seat_fall_behind(seat, first_seq);
+    }
+}
+
 // What has not been offered to those who keep up is offered before it goes, whether it came
 // in this turn or waits for BOND_FLUSH_MS: only who cannot take it has fallen behind.
 static void trim(struct clients *all, struct stream *s, uint64_t first_seq)
@@ -277,6 +233,9 @@ static void trim(struct clients *all, struct stream *s, uint64_t first_seq)
         return;
     deadline_cancel(&s->pause);
     flush_stream(all, s);
+    serving_flush_hubs(all);
+    look_after_seats(&s->seats_idle, first_seq);
+    look_after_seats(&s->seats_ready, first_seq);
     look_after_lagging(&s->blocked, first_seq);
     look_after_lagging(&s->ready, first_seq);
     look_after_lagging(&s->idle, first_seq);
@@ -289,8 +248,10 @@ static void begin_waiting(struct stream *s, bool refreshed)
         struct client *c = client_of(node);
         if (!c->extra->confirmed || refreshed)
             subscription_begin(c);
-        after_serving(c);
+        serving_follow_up(c);
     }
+    LIST_EACH (node, &s->seats_waiting) // they move on to another list
+        seat_begin(LIST_ITEM(node, struct seat, node), refreshed);
 }
 
 void clients_news(struct clients *all, struct news *news)
@@ -315,7 +276,19 @@ void clients_listed(struct clients *all, struct listing *listing)
 {
     struct client *c = reporting_listed(all, listing);
     if (c)
-        after_serving(c);
+        serving_follow_up(c);
+}
+
+static void fail_client(struct client *c, void *arg)
+{
+    const struct failure *failure = arg;
+    subscription_fail(c, failure->close_code, view_of(failure->reason));
+}
+
+static void fail_seat(struct seat *seat, void *arg)
+{
+    const struct failure *failure = arg;
+    hub_fail_seat(seat, failure->close_code, view_of(failure->reason));
 }
 
 void clients_failure(struct clients *all, struct failure *failure)
@@ -324,10 +297,9 @@ void clients_failure(struct clients *all, struct failure *failure)
     (void)all;
     if (s->clients > 0) {
         stream_join(s);
-        struct list *list;
-        for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
-            LIST_EACH (node, list)
-                subscription_fail(client_of(node), failure->close_code, view_of(failure->reason));
+        stream_fail(s);
+        each_client(s, fail_client, failure);
+        each_seat(s, fail_seat, failure);
         stream_leave(s);
     }
     free(failure);
@@ -367,23 +339,13 @@ static void take_idle(struct list *due, struct stream *s, struct clients *all,
     list_take_all(due, &s->idle);
 }
 
-static void serve(struct client *c)
-{
-    if (c->state == CLIENT_HISTORY)
-        history_continue(c);
-    else
-        client_flush(c);
-    if (c->extra || c->going_away)
-        after_serving(c);
-}
-
 // Serving moves each on, to the list that says what it waits for.
 static void serve_all(struct list *due)
 {
     while (!list_empty(due)) {
         struct list *node = due->next;
         prefetch_client(node->next); // while send() keeps us busy
-        serve(client_of(node));
+        serving_flush(client_of(node));
     }
 }
 
@@ -417,6 +379,11 @@ static void flush_stream(struct clients *all, struct stream *s)
         if (c->state == CLIENT_OPEN)
             client_flush(c);
     }
+    pacing_flush(all, s);
+    LIST_EACH (node, &s->seats_idle)
+        seat_look(LIST_ITEM(node, struct seat, node));
+    LIST_EACH (node, &s->seats_waiting)
+        seat_look(LIST_ITEM(node, struct seat, node));
 }
 
 static void keep_budget(struct clients *all)
@@ -428,7 +395,7 @@ static void keep_budget(struct clients *all)
             say(SAY_WARN, "outboxes_full", SAY_I("bytes", (int64_t)all->budget.bytes),
                 SAY_S("hint", "clients that read nothing are closed: raise BOND_OUTBOX_BYTES, "
                               "or limit them with BOND_MAX_CLIENTS_PER_IP"),
-                SAY_I("not_said", (int64_t)not_said));
+                SAY_NOT_SAID(not_said));
         client_die(CONTAINER_OF(worst, struct extra, holder)->of, "the budget is used up");
     }
 }
@@ -445,21 +412,31 @@ bool clients_flush(struct clients *all)
         flush_stream(all, s);
         stream_leave(s);
     }
+    serving_flush_hubs(all);
     keep_budget(all);
     clients_reap(all);
+    metrics_set(all->metrics, METRIC_SUBSCRIPTIONS, all->streams->listeners);
     metrics_set(all->metrics, METRIC_OUTBOX_BYTES, all->budget.bytes);
-    return !list_empty(&all->streams->changed);
+    return !list_empty(&all->streams->changed) || !list_empty(&all->crowd);
 }
 
 // ---- the end --------------------------------------------------------------------
 
-static void drain_client(struct clients *all, struct client *c, int64_t after_ms)
+struct drain {
+    int64_t total, nth, drain_ms;
+};
+
+static void drain_client(struct client *c, void *arg)
 {
-    if (c->state == CLIENT_HISTORY || (c->state == CLIENT_JOINING && c->extra->wants_history))
+    struct drain *d = arg;
+    int64_t after_ms = d->drain_ms * d->nth++ / d->total;
+    if (client_is_for_history(c))
         return; // it goes on as long as it gets on
-    if (c->state == CLIENT_JOINING)
-        subscription_let_in(c);
-    deadline_arm_at(&all->drains, &c->deadline, all->loop->now_ms + after_ms);
+    if (c->state == CLIENT_JOINING) {
+        subscription_let_in_to_wait(c);
+        stream_mark_changed(c->sub.stream); // it is flushed with all who wait
+    }
+    deadline_arm_at(&c->all->drains, &c->deadline, c->all->loop->now_ms + after_ms);
 }
 
 // Who has asked for nothing has nothing to wait for.
@@ -474,14 +451,12 @@ static void send_idle_away(struct clients *all)
 
 void clients_drain(struct clients *all, int64_t drain_ms)
 {
-    int64_t total = (int64_t)all->count, nth = 0;
-    struct list *list;
+    struct drain d = { .total = (int64_t)all->count, .drain_ms = drain_ms };
     all->draining = true;
     TABLE_EACH (n, &all->streams->by_id)
-        for (size_t i = 0; (list = stream_list(TABLE_ITEM(n, struct stream, by_id), i)) != NULL;
-             i++)
-            LIST_EACH (node, list)
-                drain_client(all, client_of(node), drain_ms * nth++ / total);
+        each_client(TABLE_ITEM(n, struct stream, by_id), drain_client, &d);
+    LIST_EACH (node, &all->hubs)
+        drain_client(client_of(node), &d);
     send_idle_away(all);
 }
 
@@ -499,14 +474,18 @@ static void kill_all(struct list *clients)
         client_die(client_of(clients->next), "the broker ends");
 }
 
+static void kill(struct client *c, void *arg)
+{
+    (void)arg;
+    client_die(c, "the broker ends");
+}
+
 void clients_done(struct clients *all)
 {
-    for (struct table_node *n; (n = table_any(&all->streams->by_id));) {
-        struct stream *s = TABLE_ITEM(n, struct stream, by_id);
+    kill_all(&all->hubs);
+    for (struct stream *s; (s = streams_any(all->streams));) {
         stream_join(s);
-        struct list *list;
-        for (size_t i = 0; (list = stream_list(s, i)) != NULL; i++)
-            kill_all(list);
+        each_client(s, kill, NULL);
         stream_leave(s);
     }
     kill_all(&all->lobby);
@@ -514,6 +493,7 @@ void clients_done(struct clients *all)
     clients_reap(all);
     budget_done(&all->budget);
     free(all->lag);
+    paces_done(&all->paces);
     free(all->ending);
     inflater_free(all->inflater);
     buffer_free(&all->text);

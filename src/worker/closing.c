@@ -4,10 +4,13 @@
 #include <sys/random.h>
 
 #include "worker/flush.h"
+#include "worker/hub_flush.h"
+#include "worker/seat.h"
 #include "worker/seek.h"
 #include "worker/tell.h"
 
 #define RECONNECT_SPREAD_MS 5000
+#define HUB_MESSAGE_MAX (60 * KIB) // of a `closing`; there may be several
 
 static int64_t random_reconnect_ms(void)
 {
@@ -24,6 +27,50 @@ static void add_close_frame(struct client *c, int code, struct view reason)
     outbox_add(&c->extra->outbox, (struct view){ (const char *)frame, len });
 }
 
+// ---- of many streams ------------------------------------------------------------
+
+static void end_message(struct client *c, struct buffer *text, int64_t reconnect_ms)
+{
+    notice_closing_end(text, reconnect_ms);
+    tell_text(c, client_hub(c)->form, "closing", text);
+}
+
+// `closing` says where to resume each stream, in as many messages as it takes.
+static void add_hub_closing(struct client *c, int code, struct view reason, int64_t reconnect_ms)
+{
+    const struct hub *h = client_hub(c);
+    struct buffer *text = tell_empty_text(c);
+    bool is_first = true;
+    notice_closing_begin(text, code, reason);
+    for (size_t i = 0; i < h->slot_count; i++) {
+        const struct seat *seat = h->slots[i];
+        if (seat == NULL)
+            continue;
+        if (text->len > HUB_MESSAGE_MAX) {
+            end_message(c, text, reconnect_ms);
+            text = tell_empty_text(c);
+            notice_closing_begin(text, code, reason);
+            is_first = true;
+        }
+        notice_closing_stream(text, is_first, stream_id(seat->stream), seat_last_id(seat));
+        is_first = false;
+    }
+    end_message(c, text, reconnect_ms);
+}
+
+static void add_hub_goodbye(struct client *c, int code, struct view reason, int64_t reconnect_ms)
+{
+    struct extra *x = c->extra;
+    client_hold_rest(c);
+    hub_say_endings(c, SIZE_MAX);
+    x->ping = x->pong_waits = false;
+    if (reconnect_ms >= 0)
+        add_hub_closing(c, code, reason, reconnect_ms);
+    add_close_frame(c, code, reason);
+}
+
+// ---- of one ---------------------------------------------------------------------
+
 // A gap that is owed is told even now; `closing` says where to resume, and that is behind it.
 static void add_goodbye(struct client *c, int code, struct view reason, int64_t reconnect_ms)
 {
@@ -31,7 +78,7 @@ static void add_goodbye(struct client *c, int code, struct view reason, int64_t 
     if (!c->sub.waiting)
         client_hold_rest(c);
     if (x->gap_owed)
-        tell_gap(c, &x->gap);
+        tell_gap(c, c->sub.stream, &x->gap);
     x->gap_owed = x->ping = x->pong_waits = x->replaying = x->says_expiring = false;
     if (client_is_sse(c)) { // the line counts at once, and needs no empty line behind it
         buffer_printf(outbox_write(&x->outbox), "retry: %lld\n", (long long)reconnect_ms);
@@ -56,7 +103,10 @@ void close_open(struct client *c, int code, struct view reason, int64_t reconnec
     if (c->state != CLIENT_OPEN)
         return;
     count_close(c, code);
-    add_goodbye(c, code, reason, reconnect_ms);
+    if (client_hub(c))
+        add_hub_goodbye(c, code, reason, reconnect_ms);
+    else
+        add_goodbye(c, code, reason, reconnect_ms);
     close_reply(c, why);
 }
 
@@ -92,32 +142,14 @@ void close_behind(struct client *c, const struct gap *gap)
 
 // ---- falling behind -------------------------------------------------------------
 
-// What lies between the cursor and first_seq. The log may not know all of it: the ring can
-// have dropped what this worker was never told of.
-static struct gap gap_before(const struct client *c, uint64_t first_seq)
-{
-    const struct log *l = &c->sub.stream->log;
-    uint64_t at = c->sub.cursor.seq, known = first_seq < l->end_seq ? first_seq : l->end_seq;
-    bool exact = known == first_seq && !log_has_gaps(l, at, known);
-    return (struct gap){
-        .reason = GAP_SLOW,
-        .after = tell_last_id(c),
-        .before = seek_event_id(l, known),
-        .missed = exact ? log_count_events(l, at, known) : MISSED_UNKNOWN,
-    };
-}
-
 // One gap is owed at most: it grows with what is passed over until it can be told.
 static void owe_gap(struct client *c, const struct gap *gap)
 {
     struct extra *x = client_extra(c);
-    if (!x->gap_owed) {
+    if (x->gap_owed)
+        gap_extend(&x->gap, gap);
+    else
         x->gap = *gap;
-    } else {
-        x->gap.before = gap->before;
-        bool exact = x->gap.missed != MISSED_UNKNOWN && gap->missed != MISSED_UNKNOWN;
-        x->gap.missed = exact ? x->gap.missed + gap->missed : MISSED_UNKNOWN;
-    }
     x->gap_owed = true;
 }
 
@@ -127,17 +159,21 @@ void close_or_skip(struct client *c, uint64_t first_seq)
     client_hold_rest(c);
     if (c->sub.cursor.seq >= first_seq)
         return; // it was in the middle of the last of them, and will have it whole
-    struct gap gap = gap_before(c, first_seq);
-    uint64_t known = first_seq < l->end_seq ? first_seq : l->end_seq;
-    bool events = known < first_seq || log_count_events(l, c->sub.cursor.seq, known) > 0;
+    if (c->sub.every_ms > 0)
+        return; // it asked for the newest alone
+    uint64_t at = c->sub.cursor.seq;
+    struct gap gap = seek_passed_over(l, at, first_seq, tell_last_id(c));
+    bool events = first_seq > l->end_seq || log_count_events(l, at, first_seq) > 0;
     if (events)
         metrics_add(c->all->metrics, METRIC_GAPS + GAP_SLOW, 1);
-    if (events && !c->sub.slow_skip) {
+    if (events && c->sub.slow == SLOW_CLOSE) {
         close_behind(c, &gap);
         return;
     }
-    metrics_add(c->all->metrics, METRIC_EVENTS_PASSED_OVER, first_seq - c->sub.cursor.seq);
+    metrics_add(c->all->metrics, METRIC_EVENTS_PASSED_OVER, first_seq - at);
     if (client_tells(c))
         owe_gap(c, &gap);
+    if (c->sub.slow == SLOW_LATEST)
+        client_extra(c)->to_latest = true;
     c->sub.cursor = (struct cursor){ .seq = first_seq };
 }

@@ -83,7 +83,7 @@ static void say_renewal(struct client *c, enum token_verdict verdict)
     uint64_t not_said;
     if (say_limited(&limit, c->all->loop->now_ms, SAY_EVERY_MS, &not_said))
         say(SAY_INFO, "token_renewal", SAY_V("stream", stream_id(c->sub.stream)),
-            SAY_S("verdict", token_verdict_name(verdict)), SAY_I("not_said", (int64_t)not_said));
+            SAY_S("verdict", token_verdict_name(verdict)), SAY_NOT_SAID(not_said));
 }
 
 static void renew(struct client *c, const char *token)

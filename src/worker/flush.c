@@ -3,41 +3,52 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "worker/control.h"
+#include "worker/hub_flush.h"
+#include "worker/seek.h"
 #include "worker/tell.h"
 
 #define FLUSH_PIECES 16
 
-void client_pong(struct client *c, struct view payload)
+void client_tell_source(struct client *c)
 {
-    struct extra *x = client_extra(c);
-    memcpy(x->pong, payload.at, payload.len);
-    x->pong_len = (uint8_t)payload.len;
-    x->pong_waits = true;
+    tell_source(c, c->sub.stream, false);
+    c->sub.told_stale = stream_is_stale(c->sub.stream);
 }
 
-// ---- control frames and notices -------------------------------------------------
-
-static void add_control(struct client *c, enum ws_opcode opcode, struct view payload)
+// slow=latest: the gap that it owes covers all but the newest event.
+static void go_to_latest(struct client *c)
 {
-    uint8_t frame[2 + WS_CONTROL_MAX];
-    size_t len = ws_control(frame, opcode, payload);
-    outbox_add(&c->extra->outbox, (struct view){ (const char *)frame, len });
-}
-
-static void add_ping(struct client *c)
-{
-    c->extra->ping = false;
-    c->progressed = false;
-    if (client_is_sse(c)) { // a comment, and no empty line: that would end a block
-        outbox_add(&c->extra->outbox, VIEW(":\n"));
-        if (!c->all->draining)
-            deadline_arm(&c->all->comments, &c->deadline, c->all->loop->now_ms);
+    struct extra *x = c->extra;
+    const struct stream *s = c->sub.stream;
+    uint64_t newest = seek_newest_event(&s->log, s->log.end_seq);
+    x->to_latest = false;
+    if (newest <= c->sub.cursor.seq)
         return;
+    if (x->gap_owed) {
+        struct gap more =
+            seek_passed_over(&s->log, c->sub.cursor.seq, newest, (struct eventid){ 0 });
+        gap_extend(&x->gap, &more);
     }
-    add_control(c, WS_PING, VIEW(""));
-    c->pinged = true;
-    if (!c->all->draining) // else its deadline says when it is sent away
-        deadline_arm(&c->all->pongs, &c->deadline, c->all->loop->now_ms);
+    c->sub.cursor = (struct cursor){ .seq = newest };
+}
+
+// With every=: the newest event goes into the outbox; of a replay, before `live`. It has had
+// its event for this time then, unless the tick itself has brought it.
+static void choose_newest(struct client *c)
+{
+    struct clients *all = c->all;
+    struct stream *s = c->sub.stream;
+    struct pace *p = pace_find(s, c->sub.every_ms);
+    struct extra *x = client_extra(c);
+    uint64_t until = x->replaying ? x->live_seq : s->log.end_seq;
+    unsigned sent = pace_choose(p, &c->sub.cursor.seq, until, &x->outbox, &all->budget);
+    metrics_add(all->metrics, METRIC_EVENTS_DELIVERED, sent);
+    c->sub.due = false;
+    if (sent > 0 && !p->is_ticking && !c->sub.fresh) {
+        c->sub.fresh = true;
+        pace_note_fresh(p);
+    }
 }
 
 // Puts into an empty outbox what is due, one of each kind.
@@ -46,22 +57,26 @@ static void queue_due(struct client *c)
     struct extra *x = c->extra;
     if (c->state != CLIENT_OPEN || (x && !outbox_is_empty(&x->outbox)))
         return;
+    if (x && x->to_latest)
+        go_to_latest(c);
     if (x && x->gap_owed) {
-        tell_gap(c, &x->gap);
+        tell_gap(c, c->sub.stream, &x->gap);
         x->gap_owed = false;
     }
     if (tell_source_is_due(c))
-        tell_source(c);
-    if (tell_live_is_due(c))
-        tell_live(c);
-    if (x && x->says_expiring)
-        tell_expiring(c);
-    if (x && x->ping)
-        add_ping(c);
-    if (x && x->pong_waits)
-        add_control(c, WS_PONG, (struct view){ x->pong, x->pong_len });
-    if (x)
-        x->pong_waits = false;
+        client_tell_source(c);
+    if (client_has_log(c) && c->sub.due)
+        choose_newest(c);
+    x = c->extra;
+    if (tell_live_is_due(c)) {
+        tell_live(c, c->sub.stream, c->sub.cursor.seq, x->live_id);
+        x->replaying = false;
+    }
+    if (x && x->says_expiring) {
+        tell_expiring(c, c->sub.stream, false, c->expiry_s);
+        x->says_expiring = false;
+    }
+    client_queue_control(c);
 }
 
 // ---- one write ------------------------------------------------------------------
@@ -114,18 +129,11 @@ static struct load load_up(struct client *c)
     if (outbox)
         load_outbox(&load, c);
     bool all_of_it = !outbox || load.bytes == load.rest + c->extra->outbox.bytes;
-    if (client_has_log(c) && all_of_it && !(c->extra && c->extra->gap_owed) &&
-        load.count < FLUSH_PIECES)
+    bool may_go_on = client_has_log(c) && c->sub.every_ms == 0 &&
+                     !(c->extra && (c->extra->gap_owed || c->extra->to_latest));
+    if (may_go_on && all_of_it && load.count < FLUSH_PIECES)
         load_log(&load, c, outbox);
     return load;
-}
-
-static ssize_t write_load(int fd, struct load *load)
-{
-    if (load->count == 1)
-        return send(fd, load->pieces[0].iov_base, load->pieces[0].iov_len, MSG_NOSIGNAL);
-    const struct msghdr message = { .msg_iov = load->pieces, .msg_iovlen = load->count };
-    return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
 static void advance(struct client *c, size_t bytes)
@@ -164,7 +172,7 @@ static enum written write_once(struct client *c)
     struct load load = load_up(c);
     if (load.bytes == 0)
         return WROTE_ALL;
-    ssize_t n = write_load(c->fd, &load);
+    ssize_t n = client_write(c->fd, load.pieces, load.count);
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         client_die(c, strerror(errno));
         return WROTE_AND_DIED;
@@ -183,14 +191,18 @@ static bool has_more_to_say(const struct client *c)
     if (c->state != CLIENT_OPEN || client_has_outbox(c))
         return false;
     return tell_live_is_due(c) || tell_source_is_due(c) ||
-           (x && (x->gap_owed || x->ping || x->pong_waits || x->says_expiring));
+           (x && (x->gap_owed || x->to_latest || x->ping || x->pong_waits || x->says_expiring));
 }
 
 static void choose_list(struct client *c, bool blocked)
 {
     struct stream *s = c->sub.stream;
     bool is_done = client_has_log(c) && client_has_caught_up(c);
-    list_move(blocked ? &s->blocked : is_done ? &s->idle : &s->ready, &c->sub.node);
+    struct pace *p = c->sub.every_ms > 0 ? pace_find(s, c->sub.every_ms) : NULL;
+    struct list *idle = p ? &p->idle : &s->idle;
+    list_move(blocked ? &s->blocked : is_done ? idle : &s->ready, &c->sub.node);
+    if (p && !blocked && is_done)
+        pace_owe(p, c->sub.cursor.seq);
     if (!blocked && !is_done)
         stream_mark_changed(s);
     if (blocked || !is_done)
@@ -216,7 +228,7 @@ static void mind_deadline(struct client *c, bool blocked)
         c->extra->replying = is_reply;
 }
 
-void client_flush(struct client *c)
+static void flush_one(struct client *c)
 {
     enum written written = write_once(c);
     while (written == WROTE_ALL && has_more_to_say(c))
@@ -234,4 +246,12 @@ void client_flush(struct client *c)
         client_leave_door(c);
         shutdown(c->fd, SHUT_WR); // the peer reads to the end, then closes
     }
+}
+
+void client_flush(struct client *c)
+{
+    if (c->state == CLIENT_OPEN && client_hub(c))
+        hub_flush(c);
+    else
+        flush_one(c);
 }

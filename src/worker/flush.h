@@ -9,11 +9,9 @@
 
 #include "worker/client.h"
 
-#define FLUSH_BYTES_MAX (256 * KIB) // written at once to one client: the others' turn comes
-
 // Writes what is due, at most about FLUSH_BYTES_MAX, and leaves the client in the list
 // that says what it waits for. It never frees the client, but may end it.
 void client_flush(struct client *c);
 
-// A pong that answers the newest ping (RFC 6455 s. 5.5.3), at the next flush.
-void client_pong(struct client *c, struct view payload);
+// `source`, as its stream is now; nothing else is to be told of it until that changes.
+void client_tell_source(struct client *c);

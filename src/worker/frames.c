@@ -2,14 +2,19 @@
 
 #include "wire/deflate.h"
 #include "worker/closing.h"
+#include "worker/control.h"
 #include "worker/expiry.h"
 #include "worker/flush.h"
+#include "worker/hub_client.h"
 
 #define MESSAGE_MAX (64 * KIB) // of a client's message, as sent and as inflated
 
-// What a client makes us unfold is paid for at this rate; who is a second ahead of it waits.
+// What a client makes us unfold, and of a shared socket all messages, is paid for at this rate;
+// who is a second ahead of it waits. A message counts as what it is when it is unfolded, or when
+// it is not, whichever is more: to find that a message says nothing takes work, too.
 #define INFLATE_BYTES_PER_S INT64_C(262144)
 #define INFLATE_AHEAD_US INT64_C(1000000)
+#define INFLATE_MESSAGE_BYTES 64 // that each message counts for beside its own
 
 // ---- pings and pongs ------------------------------------------------------------
 
@@ -58,16 +63,27 @@ void frames_pong_due(struct deadline *d)
 
 // ---- messages -------------------------------------------------------------------
 
-static void pay(struct client *c, size_t bytes)
+static bool owes_too_much(const struct client *c)
+{
+    int64_t now_us = c->all->loop->now_ms * 1000;
+    return c->extra->inflate_from_us - now_us > INFLATE_AHEAD_US;
+}
+
+bool frames_have_to_wait(const struct client *c)
+{
+    return c->extra && (owes_too_much(c) || (c->extra->hub && hub_is_busy(c)));
+}
+
+static void pay(struct client *c, size_t packed, size_t plain)
 {
     struct extra *x = c->extra;
+    size_t bytes = INFLATE_MESSAGE_BYTES + (packed > plain ? packed : plain);
     int64_t now_us = c->all->loop->now_ms * 1000;
     if (x->inflate_from_us < now_us)
         x->inflate_from_us = now_us;
     x->inflate_from_us += (int64_t)bytes * 1000000 / INFLATE_BYTES_PER_S;
-    int64_t ahead_us = x->inflate_from_us - now_us - INFLATE_AHEAD_US;
-    if (ahead_us > 0)
-        deadline_arm_at(&c->all->resumes, &x->resume, c->all->loop->now_ms + ahead_us / 1000 + 1);
+    if (owes_too_much(c))
+        deadline_arm(&c->all->resumes, &x->resume, c->all->loop->now_ms);
 }
 
 // A deflated message has no meaning either, but must be one: it is unfolded within a
@@ -87,7 +103,7 @@ static bool inflate_message(struct client *c, bool is_text, struct buffer *plain
                    "deflate bomb");
         return false;
     }
-    pay(c, plain->len);
+    pay(c, c->extra->message.len, plain->len);
     if (is_text && !utf8_valid(buffer_view(plain))) {
         close_with(c, WS_CLOSE_BAD_DATA, VIEW("the message is not UTF-8"), "bad UTF-8");
         return false;
@@ -100,8 +116,14 @@ static void take_message(struct client *c, const struct ws_item *item)
     struct buffer plain = { 0 };
     bool is_text = item->opcode == WS_TEXT;
     bool is_good = !item->deflated || inflate_message(c, is_text, &plain);
-    if (is_good && is_text && expiry_may_renew(c))
-        expiry_take_message(c, buffer_view(item->deflated ? &plain : &c->extra->message));
+    struct view message = buffer_view(item->deflated ? &plain : &c->extra->message);
+    if (is_good && client_hub(c)) {
+        if (!item->deflated) // else it has been paid for
+            pay(c, message.len, message.len);
+        hub_take_message(c, is_text, message);
+    } else if (is_good && is_text && expiry_may_renew(c)) {
+        expiry_take_message(c, message);
+    }
     buffer_free(&plain);
     if (c->extra)
         buffer_free(&c->extra->message);
@@ -111,10 +133,11 @@ static void take_message(struct client *c, const struct ws_item *item)
 static void take_data(struct client *c, const struct ws_item *item)
 {
     bool may_renew = expiry_may_renew(c) && item->opcode == WS_TEXT;
-    if (!item->deflated && !may_renew)
+    bool is_whole = item->deflated || client_hub(c);
+    if (!is_whole && !may_renew)
         return;
     struct buffer *message = &client_extra(c)->message;
-    size_t most = item->deflated ? MESSAGE_MAX : AUTH_MAX + 1;
+    size_t most = is_whole ? MESSAGE_MAX : AUTH_MAX + 1;
     size_t room = most - message->len;
     buffer_add(message, item->at, item->len < room ? item->len : room);
     if (item->message_end)
@@ -134,23 +157,18 @@ static void take_item(struct client *c, enum ws_got got, const struct ws_item *i
     }
 }
 
-static bool has_to_wait(const struct client *c)
-{
-    return c->extra && deadline_armed(&c->extra->resume);
-}
-
 void frames_take(struct client *c, char *at, size_t len)
 {
     const struct ws_limits limits = {
         .message_max = MESSAGE_MAX,
-        .allow_deflate = form_is_deflated(c->sub.stream->form),
+        .allow_deflate = form_is_deflated(client_form(c)),
     };
     struct ws_reader reader = { 0 };
     if (c->extra)
         reader = c->extra->reader;
 
     enum ws_got got = WS_GOT_DATA;
-    while (got != WS_GOT_MORE && c->state == CLIENT_OPEN && !has_to_wait(c)) {
+    while (got != WS_GOT_MORE && c->state == CLIENT_OPEN && !frames_have_to_wait(c)) {
         struct ws_item item;
         size_t used = 0;
         got = ws_read(&reader, &limits, at, len, &used, &item);
@@ -164,9 +182,9 @@ void frames_take(struct client *c, char *at, size_t len)
         client_extra(c)->reader = reader;
     else if (c->extra)
         c->extra->reader = (struct ws_reader){ 0 };
-    if (has_to_wait(c))
+    if (frames_have_to_wait(c))
         buffer_add(&c->extra->in, at, len);
-    if (c->extra && (c->extra->pong_waits || has_to_wait(c)))
+    if (c->extra && (c->extra->pong_waits || frames_have_to_wait(c)))
         client_flush(c); // which stops reading from who has to wait
     if (c->state == CLIENT_OPEN)
         client_drop_extra_if_idle(c);

@@ -47,8 +47,8 @@ static uint64_t age_ms(const struct client *c, int64_t redis_now_ms)
 
 static void sample(struct clients *all, const struct client *c, int64_t redis_now_ms)
 {
-    if (!client_has_log(c) || client_has_caught_up(c))
-        return;
+    if (!client_has_log(c) || client_has_caught_up(c) || c->sub.every_ms > 0)
+        return; // with a pace it is not owed each event
     const struct log *l = &c->sub.stream->log;
     const struct lag_figures lag = {
         .clients = 1,

@@ -108,6 +108,17 @@ size_t outbox_gather(const struct outbox *o, size_t max, struct iovec *pieces, s
     return total;
 }
 
+// Own bytes that have left are dropped when they are more than those that wait: a queue
+// that never runs empty must not keep them.
+static void drop_sent(struct outbox *o)
+{
+    if (o->own_sent <= o->own.len - o->own_sent)
+        return;
+    buffer_drop(&o->own, o->own_sent);
+    o->own_end -= o->own_sent;
+    o->own_sent = 0;
+}
+
 void outbox_sent(struct outbox *o, struct budget *b, size_t bytes)
 {
     CHECK(bytes <= o->bytes);
@@ -126,4 +137,6 @@ void outbox_sent(struct outbox *o, struct budget *b, size_t bytes)
     }
     if (o->bytes == 0)
         outbox_done(o, b);
+    else
+        drop_sent(o);
 }

@@ -5,6 +5,8 @@
 #include "worker/date.h"
 #include "worker/flush.h"
 
+#define REQUESTS_AT_ONCE 16 // of one client; then the others' turn comes
+
 struct buffer *client_reply(struct client *c)
 {
     return outbox_write(&client_extra(c)->outbox);
@@ -70,12 +72,28 @@ static void take_request(struct client *c, struct http_request *req, size_t used
         client_flush(c);
 }
 
+static bool has_input(const struct client *c)
+{
+    return c->state == CLIENT_HEAD && c->extra && c->extra->in.len > 0;
+}
+
+static void wait_for_turn(struct client *c)
+{
+    deadline_arm(&c->all->turns, &c->extra->resume, c->all->loop->now_ms);
+    client_watch(c, client_has_outbox(c));
+}
+
 void requests_take(struct client *c)
 {
     struct http_request req;
     size_t used = 0;
-    while (c->state == CLIENT_HEAD && c->extra && c->extra->in.len &&
-           c->extra->outbox.bytes < OUTBOX_MAX) {
+    int left = REQUESTS_AT_ONCE;
+    while (has_input(c) && c->extra->outbox.bytes < OUTBOX_MAX &&
+           !deadline_armed(&c->extra->resume)) {
+        if (left-- == 0) {
+            wait_for_turn(c);
+            return;
+        }
         switch (http_parse(&req, buffer_view(&c->extra->in), &used)) {
         case HTTP_MORE: client_recount(c, false); return;
         case HTTP_BAD: refuse_head(c, req.status, req.why); return;

@@ -16,8 +16,7 @@ struct eventid seek_event_id_before(const struct log *l, uint64_t seq)
     return (struct eventid){ 0 };
 }
 
-// Of those before `end`.
-static uint64_t newest_event(const struct log *l, uint64_t end)
+uint64_t seek_newest_event(const struct log *l, uint64_t end)
 {
     for (uint64_t seq = end; seq > l->first_seq; seq--)
         if (log_item(l, seq - 1)->kind == ITEM_EVENT)
@@ -31,6 +30,7 @@ static bool floor_is_asked_for(const struct floor *floor, const struct start *st
     if (eventid_is_none(floor->id))
         return false;
     switch (start->kind) {
+    case START_FIRST: return start->at_ms != 0 && floor->time_ms >= start->at_ms;
     case START_LIVE:
     case START_LAST:
     case START_TIME: return floor->time_ms >= start->at_ms;
@@ -102,6 +102,13 @@ static struct seek_place begin_anew(const struct log *l, struct eventid after, u
     };
 }
 
+// Of what came while it waited inside, nothing goes unsaid.
+static uint64_t began_to_wait(const struct log *l, const struct start *start, uint64_t first)
+{
+    uint64_t since = start->at_ms ? log_seek_time(l, start->at_ms) : first;
+    return since < first ? since : first;
+}
+
 struct seek_place seek_start(const struct log *l, const struct floor *floor, struct eventid last,
                              const struct start *start, int64_t window_ms)
 {
@@ -115,10 +122,10 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
         break;
     case START_LAST:
         wanted = start->at_ms ? log_seek_time(l, start->at_ms) : l->end_seq;
-        if (start->at_ms == 0 || newest_event(l, wanted) < wanted)
-            return (struct seek_place){ .seq = newest_event(l, wanted) };
+        if (start->at_ms == 0 || seek_newest_event(l, wanted) < wanted)
+            return (struct seek_place){ .seq = seek_newest_event(l, wanted) };
         break; // there was none then: what came since may have been trimmed
-    case START_FIRST: break;
+    case START_FIRST: wanted = began_to_wait(l, start, first); break;
     case START_TIME: wanted = log_seek_time(l, start->at_ms); break;
     case START_ID: wanted = log_seek_id(l, start->id); break;
     case START_AFTER:
@@ -128,4 +135,17 @@ struct seek_place seek_start(const struct log *l, const struct floor *floor, str
         break;
     }
     return begin_at(l, floor, last, start, wanted, first, window_ms);
+}
+
+struct gap seek_passed_over(const struct log *l, uint64_t at, uint64_t first_seq,
+                            struct eventid after)
+{
+    uint64_t known = first_seq < l->end_seq ? first_seq : l->end_seq;
+    bool exact = known == first_seq && !log_has_gaps(l, at, known);
+    return (struct gap){
+        .reason = GAP_SLOW,
+        .after = after,
+        .before = seek_event_id(l, known),
+        .missed = exact ? log_count_events(l, at, known) : MISSED_UNKNOWN,
+    };
 }

@@ -23,3 +23,12 @@ bool seek_is_ahead(const struct log *l, struct eventid last, const struct start 
 // The id of the first event from seq on, and of the last one before it; 0-0: none.
 struct eventid seek_event_id(const struct log *l, uint64_t seq);
 struct eventid seek_event_id_before(const struct log *l, uint64_t seq);
+
+// The newest event of those before `end`; `end` if there is none.
+uint64_t seek_newest_event(const struct log *l, uint64_t end);
+
+// The gap (`slow`) of who stands at `at` and goes on at first_seq. The log may not know all of
+// that: the ring can have dropped what this worker was never told of. after: the last id that
+// it had.
+struct gap seek_passed_over(const struct log *l, uint64_t at, uint64_t first_seq,
+                            struct eventid after);

@@ -4,6 +4,7 @@ void streams_init(struct streams *s, struct mailbox *self, struct mailbox *tail)
 {
     *s = (struct streams){ .self = self, .tail = tail };
     table_init(&s->by_id);
+    list_init(&s->failed);
     list_init(&s->changed);
     list_init(&s->lagging);
 }
@@ -29,12 +30,17 @@ static struct stream *stream_new(struct streams *all, struct view key)
     *s = (struct stream){ .all = all, .id_len = key.len - 1, .epoch_due = all->epoch_due };
     memcpy(s->key, key.at, key.len);
     s->form = (enum form)key.at[0];
+    list_init(&s->in_failed);
     list_init(&s->in_changed);
     list_init(&s->in_lagging);
     list_init(&s->waiting);
     list_init(&s->idle);
     list_init(&s->ready);
     list_init(&s->blocked);
+    list_init(&s->paces);
+    list_init(&s->seats_waiting);
+    list_init(&s->seats_idle);
+    list_init(&s->seats_ready);
     deadline_init(&s->pause);
     log_init(&s->log);
     table_add(&all->by_id, &s->by_id, (struct view){ s->key, key.len });
@@ -61,23 +67,36 @@ void streams_done(struct streams *s)
     table_done(&s->by_id);
 }
 
-struct stream *streams_find(struct streams *s, enum form form, struct view id)
+static struct stream *find(struct streams *s, enum form form, struct view id, bool make)
 {
     struct buffer key = { 0 };
     buffer_add(&key, &(char){ (char)form }, 1);
     buffer_add_view(&key, id);
     struct table_node *found = table_find(&s->by_id, buffer_view(&key));
-    struct stream *stream =
-        found ? TABLE_ITEM(found, struct stream, by_id) : stream_new(s, buffer_view(&key));
+    struct stream *stream = found  ? TABLE_ITEM(found, struct stream, by_id)
+                            : make ? stream_new(s, buffer_view(&key))
+                                   : NULL;
     buffer_free(&key);
     return stream;
+}
+
+struct stream *streams_find(struct streams *s, enum form form, struct view id)
+{
+    return find(s, form, id, true);
+}
+
+struct stream *streams_known(struct streams *s, enum form form, struct view id)
+{
+    return find(s, form, id, false);
 }
 
 // Out of the table, so that the next client begins anew; in memory until the tail
 // has said farewell, for letters that name it may be under way.
 static void unfollow(struct stream *s)
 {
-    table_remove(&s->all->by_id, &s->by_id);
+    if (!s->failed)
+        table_remove(&s->all->by_id, &s->by_id);
+    list_remove(&s->in_failed);
     list_remove(&s->in_changed);
     list_remove(&s->in_lagging);
     deadline_cancel(&s->pause);
@@ -101,11 +120,35 @@ void stream_count_listener(struct stream *s, int change)
 {
     unsigned now = atomic_load_explicit(&s->listening.clients, memory_order_relaxed);
     atomic_store_explicit(&s->listening.clients, now + (unsigned)change, memory_order_relaxed);
+    s->all->listeners += (size_t)change;
+}
+
+void stream_fail(struct stream *s)
+{
+    if (s->failed)
+        return;
+    s->failed = true;
+    table_remove(&s->all->by_id, &s->by_id);
+    list_push(&s->all->failed, &s->in_failed);
+}
+
+struct stream *streams_any(const struct streams *s)
+{
+    struct table_node *node = table_any(&s->by_id);
+    if (node)
+        return TABLE_ITEM(node, struct stream, by_id);
+    return list_empty(&s->failed) ? NULL : LIST_ITEM(s->failed.next, struct stream, in_failed);
 }
 
 struct list *stream_list(struct stream *s, size_t i)
 {
     struct list *const lists[] = { &s->waiting, &s->idle, &s->ready, &s->blocked };
+    return i < ARRAY_LEN(lists) ? lists[i] : NULL;
+}
+
+struct list *stream_seats(struct stream *s, size_t i)
+{
+    struct list *const lists[] = { &s->seats_waiting, &s->seats_idle, &s->seats_ready };
     return i < ARRAY_LEN(lists) ? lists[i] : NULL;
 }
 

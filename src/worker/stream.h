@@ -17,19 +17,23 @@
 struct stream {
     struct streams *all;
     struct table_node by_id;
+    struct list in_failed;  // of all->failed, once it is not in the table any more
     struct list in_changed; // of all->changed: idle or ready clients have something to do
     struct list waiting, idle, ready, blocked;
-    size_t clients;             // in any list
-    struct listening listening; // what the tail may see of it
-    struct list in_lagging;     // of all->lagging: some have not had all of the log
-    struct deadline pause;      // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
-    bool held;                  // for what they wait there is something by now
+    struct list seats_waiting, seats_idle, seats_ready; // of clients of many streams (hub.h)
+    size_t clients;                                     // in any list
+    struct listening listening;                         // what the tail may see of it
+    struct list in_lagging; // of all->lagging: some have not had all of the log
+    struct list paces;      // of its clients with every= (pace.h)
+    struct deadline pause;  // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
+    bool held;              // for what they wait there is something by now
     struct log log;
     struct eventid last; // the newest id that the stream is known to have had
     struct floor floor;
     uint64_t epoch;     // the log is up to date as of this recovery of Redis
     uint64_t epoch_due; // and is stale until it is up to date as of this one
     bool primed;
+    bool failed; // the tail has forgotten it: a client that comes now begins anew
     enum form form;
     size_t id_len;
     char key[]; // the form and the id
@@ -37,8 +41,10 @@ struct stream {
 
 struct streams {
     struct table by_id;
+    struct list failed; // those that some client still reads the end of
     struct list changed;
     struct list lagging; // to be surveyed (lag.h)
+    size_t listeners;    // places in all of them
     struct mailbox *self, *tail;
     uint64_t epoch_due; // of a stream that is new
 };
@@ -50,11 +56,19 @@ void streams_done(struct streams *s); // frees what is left, clients having gone
 // client with stream_join and calls stream_leave when it goes: then, if it was the
 // last, the tail is told and the stream may be gone on return.
 struct stream *streams_find(struct streams *s, enum form form, struct view id);
+struct stream *streams_known(struct streams *s, enum form form, struct view id); // or NULL
 void stream_join(struct stream *s);
 void stream_leave(struct stream *s);
-void stream_count_listener(struct stream *s, int change); // for the tail to see
+void stream_count_listener(struct stream *s, int change); // a place in it is taken, or left
 
-struct list *stream_list(struct stream *s, size_t i); // each of its lists; NULL: no more
+// The tail has forgotten the stream: nobody new joins it. Who reads what there was of it
+// may go on.
+void stream_fail(struct stream *s);
+struct stream *streams_any(const struct streams *s); // one that has clients; NULL: none has
+
+// Each of its lists of clients, and of seats; NULL: no more.
+struct list *stream_list(struct stream *s, size_t i);
+struct list *stream_seats(struct stream *s, size_t i);
 
 void stream_mark_changed(struct stream *s);
 void stream_mark_lagging(struct stream *s); // somebody is in `blocked` or `ready`

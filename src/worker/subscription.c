@@ -16,7 +16,8 @@ void subscription_look_at_pulse(struct clients *all)
         streams_mark_stale(all->streams, epoch);
 }
 
-void subscription_let_in(struct client *c)
+// The handshake goes out.
+static void let_in(struct client *c)
 {
     struct extra *x = c->extra;
     CHECK(c->state == CLIENT_JOINING);
@@ -24,6 +25,12 @@ void subscription_let_in(struct client *c)
     buffer_free(&x->handshake);
     client_enter(c, CLIENT_OPEN, "let in");
     expiry_watch(c);
+}
+
+static void say_hello(struct client *c)
+{
+    tell_hello(c, c->sub.stream, clients_window_start_ms(c->all), (struct view){ 0 });
+    c->extra->greeted = true;
 }
 
 // ---- the stream is primed -------------------------------------------------------
@@ -41,7 +48,7 @@ static bool begins_behind(const struct client *c, struct gap *gap)
 {
     const struct stream *s = c->sub.stream;
     const struct start since = { .kind = START_LIVE, .at_ms = c->extra->let_in_ms };
-    if (since.at_ms == 0 || client_tells(c) || c->sub.slow_skip)
+    if (since.at_ms == 0 || client_tells(c) || c->sub.slow != SLOW_CLOSE || c->sub.every_ms > 0)
         return false;
     struct seek_place place =
         seek_start(&s->log, &s->floor, s->last, &since, clients_window_start_ms(c->all));
@@ -58,17 +65,20 @@ static void set_cursor(struct client *c)
     struct seek_place place = seek_start(&s->log, &s->floor, s->last, &x->start, window_ms);
     c->sub.cursor = (struct cursor){ .seq = place.seq };
     x->starting = c->sub.waiting = false;
-    count_gap(c, &place);
+    if (!(c->sub.every_ms > 0 && pace_passes_over(&place.gap)))
+        count_gap(c, &place);
+    c->sub.due = c->sub.every_ms > 0; // of what it asked for, the newest comes at once
     if (!client_tells(c))
         return;
     x->replaying = true;
     x->live_seq = s->log.end_seq;
+    x->live_id = s->last;
     if (!client_is_sse(c) && !x->greeted)
-        tell_hello(c, window_ms);
-    if (place.has_gap)
-        tell_gap(c, &place.gap);
+        say_hello(c);
+    if (place.has_gap && !(c->sub.every_ms > 0 && pace_passes_over(&place.gap)))
+        tell_gap(c, s, &place.gap);
     if (tell_source_is_due(c)) // at once, and not behind the replay
-        tell_source(c);
+        client_tell_source(c);
 }
 
 // An `after` that is ahead of what we know may be news that another broker had before
@@ -95,7 +105,7 @@ void subscription_begin(struct client *c)
         return;
     }
     if (c->state == CLIENT_JOINING)
-        subscription_let_in(c);
+        let_in(c);
     if (begins_behind(c, &gap)) {
         close_behind(c, &gap);
         return;
@@ -112,13 +122,16 @@ void subscription_join(struct client *c, const struct admission *a, struct view 
     struct extra *x = client_extra(c);
     stream_join(s);
     stream_count_listener(s, 1);
-    metrics_add(c->all->metrics, METRIC_SUBSCRIPTIONS, 1);
     c->visitor = visitor;
     c->expiry_s = c->all->config->expire_live ? a->expiry_s : 0;
     list_remove(&c->sub.node);
-    c->sub = (struct subscription){ .stream = s, .waiting = true, .slow_skip = a->slow_skip };
+    c->sub = (struct subscription){
+        .stream = s, .waiting = true, .slow = (uint8_t)a->slow, .every_ms = a->every_ms
+    };
     list_init(&c->sub.node);
     list_push(&s->waiting, &c->sub.node);
+    if (a->every_ms > 0)
+        pace_join(&c->all->paces, s, a->every_ms);
     x->start = a->start;
     x->starting = true;
     x->confirmed = x->greeted = x->history_ends = false;
@@ -156,15 +169,25 @@ void subscription_fail(struct client *c, int close_code, struct view reason)
         return;
     }
     if (c->state == CLIENT_JOINING) {
-        subscription_let_in(c); // a close frame has a reason that a client sees
+        let_in(c); // a close frame has a reason that a client sees
         if (client_tells(c))
-            tell_hello(c, clients_window_start_ms(c->all));
+            say_hello(c);
     }
     close_with(c, close_code, reason, "the stream cannot be read");
 }
 
-// The client comes in and waits inside; what is published from now on it will get, by
-// the time of the events. A history cannot wait, but while it is being read.
+void subscription_let_in_to_wait(struct client *c)
+{
+    struct extra *x = c->extra;
+    x->let_in_ms = clients_redis_now_ms(c->all);
+    if (x->start.kind == START_LIVE || x->start.kind == START_LAST || x->start.kind == START_FIRST)
+        x->start.at_ms = x->let_in_ms;
+    let_in(c);
+    if (client_tells(c) && !client_is_sse(c))
+        say_hello(c); // knowing nothing yet
+}
+
+// A history cannot wait inside, but while Redis can be read.
 void subscription_join_due(struct deadline *d)
 {
     struct client *c = CONTAINER_OF(d, struct client, deadline);
@@ -178,11 +201,6 @@ void subscription_join_due(struct deadline *d)
         subscription_refuse(c, "Redis cannot be read");
         return;
     }
-    x->let_in_ms = clients_redis_now_ms(all);
-    if (x->start.kind == START_LIVE || x->start.kind == START_LAST)
-        x->start.at_ms = x->let_in_ms;
-    subscription_let_in(c);
-    if (client_tells(c) && !client_is_sse(c))
-        tell_hello(c, clients_window_start_ms(all)); // knowing nothing yet
+    subscription_let_in_to_wait(c);
     client_flush(c);
 }

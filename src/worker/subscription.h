@@ -14,8 +14,9 @@ void subscription_join(struct client *c, const struct admission *a, struct view 
 // Redis has to be asked once more first.
 void subscription_begin(struct client *c);
 
-// The handshake goes out, before the stream's place is known.
-void subscription_let_in(struct client *c);
+// The client comes in before the stream's place is known, and waits inside; what is published
+// from now on it will get, by the time of the events. The caller flushes it.
+void subscription_let_in_to_wait(struct client *c);
 // No stream comes of it, and there is no place to say so but the reply.
 void subscription_refuse(struct client *c, const char *why);
 // The stream cannot be followed: each client of it is told, and closed.

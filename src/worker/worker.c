@@ -30,7 +30,7 @@ static void say_full(struct worker *w, const char *why)
     uint64_t missed;
     if (say_limited(&limit, w->loop.now_ms, SAY_EVERY_MS, &missed))
         say(SAY_ERROR, "accept_failed", SAY_S("why", why),
-            SAY_I("clients", (int64_t)w->clients.count), SAY_I("not_said", (int64_t)missed),
+            SAY_I("clients", (int64_t)w->clients.count), SAY_NOT_SAID(missed),
             SAY_S("hint",
                   "raise the descriptor limit (ulimit -n, LimitNOFILE) or run more brokers"));
 }

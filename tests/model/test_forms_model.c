@@ -379,6 +379,7 @@ static bool is_asked_for(const struct start *start, struct eventid id, int64_t t
 {
     switch (start->kind) {
     case START_LIVE:
+    case START_FIRST: // who waited for it is owed what came since
     case START_LAST: return start->at_ms != 0 && time_ms >= start->at_ms;
     case START_TIME: return time_ms >= start->at_ms;
     case START_ID: return eventid_cmp(id, start->id) >= 0;
@@ -418,8 +419,7 @@ static void expect_told(const struct follow *f, const struct start *start, struc
             lost++;
         }
     }
-    if (start->kind != START_FIRST)
-        EXPECT(place.has_gap || (lost == 0 && !lost_unseen));
+    EXPECT(place.has_gap || (lost == 0 && !lost_unseen));
     EXPECT(!place.has_gap || lost > 0 || lost_unseen || lost_perhaps);
     EXPECT(!place.has_gap || place.gap.missed == MISSED_UNKNOWN ||
            (place.gap.missed == lost && !lost_unseen));

@@ -131,6 +131,50 @@ def test_a_history_over_http_1_0_ends_with_its_connection(broker, redis, stream)
         assert len(json.loads(body)["events"]) == 3
 
 
+def send_all_it_takes(wire, data):
+    """Until the broker's socket has taken nothing for a while. Returns how many bytes went."""
+    sent = 0
+    wire.sock.settimeout(0.3)
+    try:
+        while sent < len(data):
+            sent += wire.sock.send(data[sent : sent + 65_536])
+    except TimeoutError:
+        pass
+    wire.sock.settimeout(seconds(10))
+    return sent
+
+
+def test_who_reads_no_replies_is_read_no_further(start, redis, stream):
+    """And once it reads, each request has its reply."""
+    broker = start.broker(redis, BOND_WORKERS=1)
+    still_serves(broker, redis, stream)
+    request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    before, burnt = broker.memory_kb(), cpu_seconds(broker)
+    with Wire(broker.port, rcvbuf=2048) as wire:
+        sent = send_all_it_takes(wire, request * 600_000)
+        assert sent < len(request) * 600_000, "all of it was read"
+        grew(broker, before, 500)
+        assert cpu_seconds(broker) - burnt < seconds(1)
+        for _ in range(2000):
+            assert wire.reply().status == 200
+
+
+def test_early_bytes_are_bounded(start, stream):
+    """Before the handshake is answered, which Redis delays here, 16 KiB may come."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    redis.kill()
+    wait_until(lambda: broker.ready() == 503, "it is still ready")
+    pings = RawWs.encode(PING, "p" * 100)
+    for count, lets_in in ((100, True), (600, False)):
+        with Wire(broker.port) as wire:
+            try:
+                wire.send(upgrade_head(ws_path(stream)) + pings * count)
+                assert wire.reply().status == 101 and lets_in
+            except (Hangup, ConnectionError):
+                assert not lets_in
+
+
 def test_a_frame_that_left_the_ring_is_kept_once_for_all(start, redis, stream):
     """A hundred unread clients and events of 3 MiB took 324 MB beside the rings."""
     broker = start.broker(redis, BOND_MEMORY_BYTES=16 * MIB, BOND_WORKERS=1)
@@ -225,6 +269,45 @@ def test_what_waits_is_read_later_and_in_order(broker, stream):
             got = int(frame.payload)
 
 
+def test_requests_that_come_during_a_history_are_kept_within_a_bound(start, redis, stream):
+    """A client that read a history and sent requests meanwhile had them all kept, and then
+    answered in one turn of the worker, with a copy of the rest for each: 2 s for 4 MB."""
+    broker = start.broker(redis, BOND_WORKERS=1)
+    publish_much(redis, stream, count=40, size=20_000)
+    publish_much(redis, stream, count=9000, size=300)
+    flood = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 200_000
+    path = history_path(stream, limit=10_000)
+    assert len(get(broker.port, path).body) > 3 * MIB
+    before = broker.memory_kb()
+    most = sent = got = 0
+    with Wire(broker.port) as wire:
+        wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wire.read(1)  # it has begun
+        wire.sock.setblocking(False)
+        while got < 3 * MIB:
+            try:
+                sent += wire.sock.send(flood[sent : sent + 65_536])
+            except BlockingIOError:
+                pass
+            try:
+                got += len(wire.sock.recv(65_536))
+            except BlockingIOError:
+                pass
+            most = max(most, broker.memory_kb() - before)
+    assert is_sanitizer_build() or most < 1000, (most, sent)
+
+
+def test_messages_that_say_nothing_have_a_rate_too(broker, stream):
+    """Only what came of them was counted: nothing, so there was no end of them."""
+    packed = b"\x02\x00"  # deflated, an empty text
+    with RawWs(broker, stream, headers=[OFFER]) as ws:
+        begun = time.monotonic()
+        ws.send(RawWs.encode(TEXT, packed, rsv=4) * 10_000)  # 66 bytes each, as we count
+        ws.frame(PING)
+        assert ws.next_frame().opcode == PONG
+        assert time.monotonic() - begun > 1.4  # 660 KB, of which 256 KiB were free
+
+
 # --- tokens in-band ----------------------------------------------------------------------
 
 
@@ -294,6 +377,41 @@ def test_early_bytes_are_read_in_order(start, stream):
         answers = wire.read_to(b"early and late")
         assert answers.count(b"\x8a") in (1, 2), answers  # the newest will do
         assert b"\x88" not in answers
+
+
+def health(count):
+    return b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * count
+
+
+def test_requests_behind_a_history_wait_in_the_socket(start, stream):
+    """It was cut when there were more than 16 KiB of them before the stream was read, and kept
+    without a bound while the history was sent."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    with Wire(broker.port) as wire:
+        redis.hang()
+        head = f"GET {history_path(stream)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        wire.send(head + health(1500))  # 54 KB
+        time.sleep(0.1)  # it has read what it wants to
+        redis.go_on()
+        assert wire.reply().json()["complete"]
+        for _ in range(1500):
+            assert wire.reply().json()["status"] == "ok"
+
+
+def test_an_event_stream_behind_a_history_ends_with_its_client(start, stream):
+    """Who had closed its side while it waited for the history stayed for ever."""
+    redis = start.redis()
+    broker = start.broker(redis)
+    with Wire(broker.port) as wire:
+        redis.hang()
+        for path in (history_path(stream), sse_path(stream)):
+            wire.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wire.sock.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)  # it has seen that
+        redis.go_on()
+        assert wire.reply().json()["complete"]
+        wire.rest()
 
 
 @pytest.mark.parametrize("path", ["/health", "history"])

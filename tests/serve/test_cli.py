@@ -1,12 +1,13 @@
 """The command line: tokens made and checked, events published, help that helps."""
 
 import json
+import re
 import subprocess
 import time
 
 import pytest
 
-from harness import BINARY, SECRET, clean_env, mint, receive, run_cli, seconds, sign
+from harness import BINARY, ROOT, SECRET, clean_env, mint, receive, run_cli, seconds, sign
 
 # token
 
@@ -206,3 +207,125 @@ def test_output_that_nobody_reads():
         process.stdout.close()
         process.wait(seconds(10))
         assert b"Sanitizer" not in process.stderr.read()
+
+
+# Help, the manual page, completion.
+
+
+def listed(*args):
+    return run_cli("help", "--words", *args).stdout.split()
+
+
+COMMANDS = listed()
+SETTINGS = re.findall(r"^  ([A-Z_]+) +.* \[.*\]$", run_cli("help").stdout, re.MULTILINE)
+
+
+def flag_of(setting):
+    return "--" + setting.removeprefix("BOND_").lower().replace("_", "-")
+
+
+def test_help_lists_every_command():
+    text = run_cli("help").stdout
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} +\w", text, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command):
+    helps = [run_cli(command, "--help"), run_cli("help", command), run_cli(command, "-h")]
+    for said in helps:
+        assert said.returncode == 0
+        assert said.stdout == helps[0].stdout
+        assert said.stderr == ""
+    text = helps[0].stdout
+    assert f"usage: bond-broker {command} " in text
+    assert f"  bond-broker {command}" in text.split("Examples:")[1]
+    assert "Exit status: " in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_which_flag_it_does_not_know(command):
+    said = run_cli(command, "--no-such-flag-at-all", BOND_SECRET=SECRET)
+    assert said.returncode == 2
+    assert said.stdout == ""
+    assert "--no-such-flag-at-all is no option" in said.stderr
+    assert f"bond-broker {command} --help" in said.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("help", "version")])
+def test_every_command_takes_the_flags_of_settings(command):
+    said = run_cli(command, *["x"] * 2, "--ring-seconds", "0", BOND_SECRET=SECRET)
+    assert said.returncode == 2
+    if "too many arguments" not in said.stderr:
+        assert "--ring-seconds" in said.stderr
+
+
+def test_a_misspelt_flag_of_a_command_is_told_from_a_setting():
+    said = run_cli("token", "x", "--tll", "5", BOND_SECRET=SECRET)
+    assert "did you mean --ttl?" in said.stderr
+    said = run_cli("token", "x", "--secrt", "5", BOND_SECRET=SECRET)
+    assert "did you mean --secret?" in said.stderr
+
+
+def test_a_misspelt_command():
+    said = run_cli("publsh", "x")
+    assert said.returncode == 2
+    assert "did you mean publish?" in said.stderr
+
+
+@pytest.mark.parametrize("ttl, span", [("90s", 90), ("15m", 900), ("1h", 3600), ("2d", 172800)])
+def test_a_time_may_have_a_unit(stream, ttl, span):
+    expiry = run_cli("token", stream, "--ttl", ttl, BOND_SECRET=SECRET).stdout.split(".")[0]
+    assert abs(int(expiry) - time.time() - span) < 10
+
+
+def test_a_command_takes_the_secret_as_a_flag(stream):
+    expiry, signature = run_cli("token", stream, "--secret", "other").stdout.strip().split(".")
+    assert signature == sign(stream, expiry, secret="other")[:16]
+
+
+def test_what_follows_two_dashes_is_no_flag():
+    expiry, signature = run_cli("token", "--", "--ttl", BOND_SECRET=SECRET).stdout.strip().split(".")
+    assert signature == sign("--ttl", expiry)[:16]
+
+
+def test_the_manual_page_names_every_command_and_setting():
+    page = run_cli("help", "--man").stdout.replace("\\-", "-")
+    for command in COMMANDS:
+        assert f".SS bond-broker {command} " in page
+        for option in listed(command):
+            assert option in page, (command, option)
+    for setting in SETTINGS:
+        assert f"\n\\fB{setting}, {flag_of(setting)}\\fR\n" in page
+    assert not [line for line in page.splitlines() if line.startswith("'")]
+
+
+def completed(*words):
+    """What bash offers for the last of these words."""
+    script = (
+        f"source {ROOT}/infra/bond-broker.bash; COMP_WORDS=({' '.join(map(repr, words))}); "
+        'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _bond_broker; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    bash = subprocess.run(["bash", "-c", script], env=clean_env(), capture_output=True, text=True)
+    assert bash.stderr == ""
+    return bash.stdout.split()
+
+
+def test_bash_completes_commands_and_flags():
+    assert completed(BINARY, "") == COMMANDS
+    assert completed(BINARY, "to") == ["token"]
+    assert completed(BINARY, "help", "to") == ["token"]
+    assert set(map(flag_of, SETTINGS)) <= set(completed(BINARY, "--"))
+    for command in COMMANDS:
+        offered = completed(BINARY, command, "--")
+        assert offered == listed(command)
+        assert set(map(flag_of, SETTINGS)) <= set(offered)
+    assert completed(BINARY, "token", "btc") == [], "streams are not ours to know"
+
+
+def test_install_brings_the_manual_page_and_the_completion(tmp_path):
+    dry = subprocess.run(
+        ["make", "-n", "install", f"DESTDIR={tmp_path}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert f"{tmp_path}/usr/local/share/man/man1/bond-broker.1" in dry.stdout
+    assert f"{tmp_path}/usr/local/share/bash-completion/completions/bond-broker" in dry.stdout

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from harness import mint
+from harness import mint, seconds
 from told import history_path
-from wire import Wire, get, refusal, request
+from wire import RawWs, Wire, get, refusal, request
 
 PAGE = "https://page.example"
 
@@ -115,7 +115,7 @@ def test_the_default_limit_and_the_largest(broker, redis, stream):
 
 def test_a_reply_is_bounded_in_bytes(start, stream):
     redis = start.redis()
-    broker = start.broker(redis, BOND_RING_BYTES=64 << 20)
+    broker = start.broker(redis, BOND_RING_BYTES=64 << 20, BOND_STALE_MS=int(seconds(1500)))
     for _ in range(9):
         redis.publish(stream, json.dumps("x" * 1_000_000))
     answer = history(broker, stream)
@@ -166,6 +166,24 @@ def test_its_connection_is_kept(broker, redis, stream):
 def test_a_stream_that_cannot_be_read(broker, redis, stream):
     redis.client.set(f"stream:{stream}", "no stream")
     refusal(get(broker.port, history_path(stream)), 503, "unavailable")
+
+
+def test_who_reads_the_end_of_a_stream_that_failed_keeps_nobody_out(start, redis, stream):
+    """A history went on to its end, and whoever came meanwhile joined a stream that nothing
+    more was read of: it got no event, and no word of that."""
+    broker = start.broker(redis, BOND_WORKERS=1)
+    redis.publish_all(stream, [json.dumps("h" * 100_000)] * 40)
+    with Wire(broker.port, rcvbuf=2048) as reader, RawWs(broker, stream) as witness:
+        reader.send(f"GET {history_path(stream)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        reader.buffer += reader.sock.recv(4)
+        redis.client.set(f"stream:{stream}", "no stream")
+        assert witness.close_frame()[0] == 1011
+        redis.client.delete(f"stream:{stream}")
+        with RawWs(broker, stream) as ws:
+            redis.publish(stream, "still here")
+            assert ws.next_text() == "still here"
+        broker.signal()  # and it ends, whoever still reads
+        assert broker.exit_code() == 0
 
 
 def test_while_redis_is_away(start, stream):

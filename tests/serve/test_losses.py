@@ -71,7 +71,8 @@ class Play:
 
 def compose(chance, key, there, top, number):
     play = Play(chance, key, there, top)
-    deletes = chance.random() < 0.25
+    # A stream that is made, deleted and made again before it was ever read hides what it had.
+    deletes = chance.random() < 0.25 and number > 0
     for step in range(chance.randint(1, 12)):
         kind = chance.choice(["add"] * 5 + ["trim", "take_back"] + ["delete"] * deletes)
         if kind == "add":

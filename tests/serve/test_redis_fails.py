@@ -359,6 +359,28 @@ async def test_a_stream_that_becomes_something_else(start, stream):
         assert await receive(healthy, 1) == ["goes on"]
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "one-more"])
+async def test_it_is_ready_again_though_who_failed_is_gone(start, stream, others):
+    """A script makes a stream something else, and runs on for a while. The reads of it that
+    fail are the server's trouble until, when it could say that they are over, it is dropped."""
+    redis = start.redis(config=["busy-reply-threshold 100"])
+    broker = start.broker(redis, BOND_SWEEP_SECONDS=86400)
+    script = """redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[1], 'a string now')
+        for i = 1, 60000000 do end"""
+    quiet = [await broker.connect(f"quiet-{n}", format="envelope") for n in range(others)]
+    async with broker.connect(stream) as ws:
+        redis.publish(stream, "a stream still")
+        assert await receive(ws, 1) == ["a stream still"]
+        key = f"stream:{stream}"
+        running = asyncio.create_task(asyncio.to_thread(redis.client.eval, script, 1, key))
+        assert (await close_of(ws, within=30))[0] == 1011
+        await running
+    broker.wait_log(["redis_unreadable", "BUSY"])
+    await ready_is(broker, 200)
+    for client in quiet:
+        await client.close()
+
+
 async def test_a_key_that_was_no_stream_becomes_one(start):
     redis = start.redis()
     broker = start.broker(redis)
@@ -553,6 +575,29 @@ async def test_failover_to_a_replica_that_lacks_the_newest_events(start, stream)
         await ready_is(broker, 200, within=15)
         replica.publish_all(stream, ["6", "7"])
         assert await receive(ws, 2, within=20) == ["6", "7"], "an event was lost or came twice"
+
+
+async def test_a_replica_that_is_filled_anew_by_a_primary_with_less(start, stream):
+    """The broker reads of a replica, and its connection stands. What clients had does not come
+    again."""
+    old, new, replica = start.redis(), start.redis(), start.redis()
+    replicate(old, new)
+    replicate(old, replica)
+    published = old.publish_all(stream, ["1", "2", "3"])
+    await caught_up(old, new, stream)
+    await caught_up(old, replica, stream)
+    broker = start.broker(replica)
+    async with broker.connect(stream, format="envelope", from_="first") as ws:
+        got = await told(ws, "event", id=published[-1])
+        promote(new)
+        published.append(old.publish(stream, "lost"))
+        got += await told(ws, "event", id=published[-1])
+        replicate(new, replica)
+        published.append(new.publish(stream, "4"))
+        got += await told(ws, "event", id=published[-1])
+        assert ids(got) == published
+        assert [g["reason"] for g in gaps(got)] == ["reset"]
+    assert not broker.log("redis_down")
 
 
 async def test_failover_under_load(start, stream):

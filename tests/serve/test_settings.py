@@ -145,6 +145,26 @@ def test_a_misspelt_variable_is_warned_of(start):
     assert "value-of-no-setting" not in broker.log_text(), "it may be a secret"
 
 
+@pytest.mark.parametrize("value, seconds", [("90s", 90), ("5m", 300), ("1h", 3600), ("2000ms", 2)])
+def test_a_setting_that_is_a_time_may_have_a_unit(start, value, seconds):
+    broker = start.broker(start.redis(), BOND_RING_SECONDS=value)
+    assert broker.wait_log("event=listening")["ring_seconds"] == str(seconds)
+
+
+@pytest.mark.parametrize("name, value", [("BOND_RING_SECONDS", "1500ms"), ("BOND_WORKERS", "2s")])
+def test_a_time_that_a_setting_cannot_be(name, value):
+    refuses(name, value)
+
+
+def test_a_bad_setting_is_said_as_the_log_is_read():
+    said = run_cli("serve", "--port", "abc", "--log-format", "json", BOND_SECRET=SECRET).stderr
+    line = json.loads(said)
+    assert (line["level"], line["event"]) == ("error", "bad_setting")
+    assert "--port" in line["why"]
+    said = run_cli("serve", BOND_PORT="abc", BOND_SECRET=SECRET).stderr
+    assert "level=error event=bad_setting" in said and "BOND_PORT" in said
+
+
 def test_a_flag_without_its_value():
     result = run_cli("serve", "--ring-seconds", BOND_SECRET=SECRET)
     assert result.returncode > 0

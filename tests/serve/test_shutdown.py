@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness import close_of, receive, receive_up_to, seconds, until, wait_until, ws_path
-from told import history_path, sse_path
-from wire import CLOSE, RawWs, Wire, get, refusal, upgrade
+from told import history_path, kinds, sse_path, told_raw
+from wire import CLOSE, RawWs, Wire, get, refusal, upgrade, upgrade_head
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
@@ -220,6 +220,23 @@ async def test_while_redis_hangs(start, stream):
         redis.hang()
         broker.signal()
         assert (await close_of(ws))[0] == 1001
+    assert broker.exit_code() == 0
+
+
+def test_who_waits_for_the_handshake_when_the_drain_begins(start, stream):
+    """It is let in, and `hello` comes before all else. `stale` came first, for who was not
+    the first to be sent away."""
+    broker = start.broker(start.redis_down(), ready=False, BOND_WORKERS=1, BOND_DRAIN_SECONDS=2)
+    wires = [Wire(broker.port) for _ in range(3)]
+    for wire in wires:
+        wire.send(upgrade_head(ws_path(stream, format="envelope")))
+    broker.signal()
+    for wire in wires[1:]:  # the first is closed at once
+        assert wire.reply().status == 101
+        wire.__class__ = RawWs
+        assert kinds(told_raw(wire, "closing"))[0] == "hello"
+    for wire in wires:
+        wire.close()
     assert broker.exit_code() == 0
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from redis.exceptions import ResponseError
 
 from harness import Port, receive, seconds, until
 from told import Sse, checked, ids, kinds, told, told_raw
@@ -256,3 +257,27 @@ async def test_after_a_silence_only_what_changed_is_read(start, stream, who, qui
     assert redis.calls("xrange") - before < len(names) / 2
     for ws in clients:
         await ws.close()
+
+
+async def test_a_script_that_runs_for_ever_is_no_recovery(start, stream):
+    """Redis hangs in it, and is stale; then it answers each command with BUSY, which is a word
+    but no data. The stream is up to date when it can be read, not before."""
+    redis = start.redis(config=["busy-reply-threshold 500"])
+    broker = start.broker(redis, BOND_STALE_MS=300, BOND_REDIS_CONNECTIONS=1)
+    script, admin = redis.connect(), redis.connect()
+    assert script.ping() and admin.ping()  # they are connected
+    async with envelope(broker, stream) as ws:
+        event = redis.publish(stream, "1")
+        await told(ws, "event", id=event)
+        reads = redis.calls("xrange")  # a stream is read each second: not while it hangs
+        await until(lambda: redis.calls("xrange") > reads, "no stream is read now and then")
+        endless = asyncio.create_task(asyncio.to_thread(script.eval, "while true do end", 0))
+        await stale(ws)
+        broker.wait_log(["redis_unreadable", "BUSY"])
+        with pytest.raises(asyncio.TimeoutError):  # nothing may come
+            raise AssertionError(await asyncio.wait_for(ws.recv(), 1))
+        assert broker.ready() == 503
+        admin.script_kill()
+        with pytest.raises(ResponseError):
+            await endless
+        assert await told(ws, "source") == [{"type": "source", "state": "ok"}]

@@ -1,5 +1,6 @@
 // What json_valid says of a text agrees with what it says of texts made from it;
-// what json_add_string writes is valid and can be read back.
+// what json_add_string writes is valid and can be read back, by json_unescape, too; a member
+// that is found is a value of the text.
 #include "base/json.h"
 #include "base/utf8.h"
 
@@ -75,6 +76,29 @@ static void check_string(struct view text)
     buffer_free(&b);
 }
 
+static void check_string_reads_back(struct view text)
+{
+    struct buffer quoted = { 0 }, back = { 0 };
+    json_add_string(&quoted, text);
+    CHECK(json_unescape(buffer_view(&quoted), &back));
+    CHECK(view_eq(buffer_view(&back), text));
+    buffer_free(&quoted);
+    buffer_free(&back);
+}
+
+static void check_reading(struct view text)
+{
+    struct view value;
+    struct buffer string = { 0 };
+    if (json_unescape(text, &string))
+        CHECK(utf8_valid(buffer_view(&string)) && string.len + 2 <= text.len * 3);
+    buffer_free(&string);
+    if (!json_member(text, VIEW("a"), &value))
+        return;
+    CHECK(json_valid(value) && value.at >= text.at);
+    CHECK(value.at + value.len <= text.at + text.len);
+}
+
 static void check_prefix(struct view text, size_t max)
 {
     struct view prefix = utf8_prefix(text, max);
@@ -88,8 +112,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *at = must_alloc(size ? size : 1); // its own: a byte too far is then seen
     memcpy(at, data, size);
     struct view text = { at, size };
-    if (json_valid(text))
+    if (json_valid(text)) {
         check_valid(text);
+        check_reading(text);
+    }
+    if (utf8_valid(text))
+        check_string_reads_back(text);
     check_string(text);
     if (utf8_valid(text))
         check_prefix(text, size ? data[0] : 0);

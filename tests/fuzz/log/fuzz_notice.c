@@ -72,7 +72,7 @@ static void check_closing(struct view stream, struct view reason)
     notice_closing(&text, 4008, reason, ID, 1);
     CHECK(json_valid(buffer_view(&text)));
     text.len = 0;
-    notice_hello(&text, stream, ID, (struct eventid){ 0 }, 60);
+    notice_hello(&text, stream, ID, (struct eventid){ 0 }, 60, (struct view){ 0 });
     CHECK(json_valid(buffer_view(&text)));
     buffer_free(&text);
 }

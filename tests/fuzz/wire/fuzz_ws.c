@@ -1,6 +1,6 @@
-// A client's bytes give the same items whole and in pieces, and a reader that is
-// idle may be forgotten. Input: a byte of limits, a byte that seeds the piece
-// sizes, the client's bytes.
+// Bytes of the other end, client or server, give the same items whole and in pieces, and a
+// reader that is idle may be forgotten; what a client writes masked is read back. Input: a
+// byte of limits, a byte that seeds the piece sizes, the bytes.
 #include "wire/ws.h"
 
 struct client {
@@ -86,15 +86,37 @@ static void finish(struct client *c)
     buffer_free(&c->message);
 }
 
+// The first bytes are the mask, the others a message.
+static void check_masked(const uint8_t *data, size_t size)
+{
+    struct buffer frame = { 0 };
+    struct ws_reader reader = { 0 };
+    struct ws_item item;
+    const struct ws_limits limits = { .message_max = size };
+    size_t used, done = 0;
+    struct view message = { (const char *)data + WS_MASK_LEN, size - WS_MASK_LEN };
+    ws_add_masked(&frame, WS_BINARY, message, data);
+    CHECK(ws_read(&reader, &limits, frame.at, frame.len, &used, &item) == WS_GOT_DATA);
+    CHECK(view_eq((struct view){ item.at, item.len }, message) && item.message_end);
+    done = used;
+    CHECK(ws_read(&reader, &limits, frame.at + done, frame.len - done, &used, &item) ==
+          WS_GOT_MORE);
+    CHECK(done == frame.len && ws_reader_idle(&reader));
+    buffer_free(&frame);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2)
         return 0;
     struct ws_limits limits = { .message_max = data[0] & 2 ? 200 : 1 << 20,
-                                .allow_deflate = data[0] & 1 };
+                                .allow_deflate = data[0] & 1,
+                                .from_server = data[0] & 4 };
     uint32_t seed = data[1];
     data += 2, size -= 2;
+    if (size >= WS_MASK_LEN)
+        check_masked(data, size);
 
     struct client whole = { .limits = limits };
     read_piece(&whole, data, size);

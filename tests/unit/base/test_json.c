@@ -195,9 +195,89 @@ static void a_string_goes_behind_what_is_there(void **state)
     buffer_free(&b);
 }
 
+// ---- reading ----------------------------------------------------------------
+
+// The object is copied to its own allocation: reading behind its end is then seen.
+static void assert_member(struct view object, const char *name, const char *expected)
+{
+    char *copy = must_alloc(object.len);
+    memcpy(copy, object.at, object.len);
+    struct view text = { copy, object.len }, value = { 0 };
+    assert_true(json_valid(text));
+    assert_int_equal(json_member(text, view_of(name), &value), expected != NULL);
+    if (expected)
+        assert_true(view_eq(value, view_of(expected)));
+    free(copy);
+}
+
+static void a_member_is_found_as_it_stands(void **state)
+{
+    (void)state;
+    struct view object =
+        VIEW(" { \"type\" : \"event\",\"id\":\"1-0\", \"data\": {\"id\": [1, 2.50]} , "
+             "\"n\":1e3,\"id\":2,\"a\\u0062\":true } ");
+    assert_member(object, "type", "\"event\"");
+    assert_member(object, "id", "\"1-0\"");
+    assert_member(object, "data", "{\"id\": [1, 2.50]}");
+    assert_member(object, "n", "1e3");
+    assert_member(object, "ab", NULL);
+    assert_member(object, "", NULL);
+    assert_member(object, "typ", NULL);
+}
+
+static void what_is_no_object_has_no_members(void **state)
+{
+    (void)state;
+    assert_member(VIEW("{}"), "a", NULL);
+    assert_member(VIEW(" { } "), "a", NULL);
+    assert_member(VIEW("[{\"a\":1}]"), "a", NULL);
+    assert_member(VIEW("\"a\""), "a", NULL);
+    assert_member(VIEW("1"), "a", NULL);
+}
+
+static void assert_means(const char *value, struct view expected)
+{
+    struct buffer out = { 0 };
+    assert_true(json_unescape(view_of(value), &out));
+    assert_int_equal(out.len, expected.len);
+    if (out.len)
+        assert_memory_equal(out.at, expected.at, out.len);
+    buffer_free(&out);
+}
+
+static void a_string_is_read(void **state)
+{
+    (void)state;
+    assert_means("\"\"", VIEW(""));
+    assert_means("\"btc\"", VIEW("btc"));
+    assert_means("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", VIEW("\"\\/\b\f\n\r\t"));
+    assert_means("\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"",
+                 VIEW("A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"));
+    assert_means("\"a\\u0000b\"", VIEW("a\0b"));
+    assert_means("\"\\ud83d\\n\\ude00\\ud83d\\u0041\"",
+                 VIEW("\xef\xbf\xbd\n\xef\xbf\xbd\xef\xbf\xbd"
+                      "A"));
+}
+
+static void what_is_no_string_is_left_alone(void **state)
+{
+    (void)state;
+    static const char *const values[] = {
+        "", "1", "null", "{}", "\"a", "a\"", "\"a\"b\"", "\"\\x\""
+    };
+    struct buffer out = { 0 };
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        assert_false(json_unescape(view_of(values[i]), &out));
+    assert_int_equal(out.len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_is_found_as_it_stands),
+        cmocka_unit_test(what_is_no_object_has_no_members),
+        cmocka_unit_test(a_string_is_read),
+        cmocka_unit_test(what_is_no_string_is_left_alone),
         cmocka_unit_test(values_are_valid),
         cmocka_unit_test(half_a_value_is_not),
         cmocka_unit_test(nothing_and_too_much_are_not),

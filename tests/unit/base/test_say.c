@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -233,10 +234,74 @@ static void a_limit_lets_one_through_and_counts_the_rest(void **state)
     assert_int_equal(missed, 0);
 }
 
+static void a_count_of_nothing_is_left_out(void **state)
+{
+    (void)state;
+    say_setup(SAY_INFO, SAY_LOGFMT);
+    catch_stderr();
+    say(SAY_INFO, "a", SAY_NOT_SAID(0), SAY_I("zero", 0), SAY_NOT_SAID(3));
+    assert_line("ts=", " level=info event=a zero=0 not_said=3");
+    say_setup(SAY_INFO, SAY_JSON);
+    catch_stderr();
+    say(SAY_INFO, "a", SAY_NOT_SAID(0));
+    assert_line("{\"ts\":\"", "\",\"level\":\"info\",\"event\":\"a\"}");
+}
+
+// ---- systemd's journal ------------------------------------------------------
+
+// Standard error is caught, and is what JOURNAL_STREAM names, or another one.
+static void catch_journal(enum say_format format, int inode_off)
+{
+    struct stat s;
+    char stream[64];
+    catch_stderr();
+    assert_int_equal(fstat(STDERR_FILENO, &s), 0);
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)s.st_dev,
+             (uintmax_t)s.st_ino + (uintmax_t)inode_off);
+    setenv("JOURNAL_STREAM", stream, 1);
+    say_setup(SAY_DEBUG, format);
+    unsetenv("JOURNAL_STREAM");
+}
+
+static void assert_journal(const char *expected)
+{
+    char *lines = release_stderr();
+    assert_string_equal(lines, expected);
+    free(lines);
+    say_setup(SAY_INFO, SAY_LOGFMT);
+}
+
+static void the_journal_gets_priorities_and_no_second_time(void **state)
+{
+    (void)state;
+    catch_journal(SAY_LOGFMT, 0);
+    say(SAY_DEBUG, "a");
+    say(SAY_INFO, "b", SAY_I("n", 1));
+    say(SAY_WARN, "c");
+    say(SAY_ERROR, "d");
+    assert_journal("<7>level=debug event=a\n<6>level=info event=b n=1\n<4>level=warn event=c\n"
+                   "<3>level=error event=d\n");
+    catch_journal(SAY_JSON, 0);
+    say(SAY_WARN, "c", SAY_S("text", "x"));
+    assert_journal("<4>{\"level\":\"warn\",\"event\":\"c\",\"text\":\"x\"}\n");
+}
+
+static void a_redirected_standard_error_is_no_journal(void **state)
+{
+    (void)state;
+    catch_journal(SAY_LOGFMT, 1);
+    say(SAY_WARN, "c");
+    assert_line("ts=", " level=warn event=c");
+    say_setup(SAY_INFO, SAY_LOGFMT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_is_an_event_and_its_values),
+        cmocka_unit_test(a_count_of_nothing_is_left_out),
+        cmocka_unit_test(the_journal_gets_priorities_and_no_second_time),
+        cmocka_unit_test(a_redirected_standard_error_is_no_journal),
         cmocka_unit_test(an_event_needs_no_values),
         cmocka_unit_test(integers_reach_their_ends),
         cmocka_unit_test(levels_below_the_least_are_silent),

@@ -43,10 +43,11 @@ static void assert_says(const char *expected)
 static void hello_says_what_is_there(void **state)
 {
     (void)state;
-    notice_hello(&out, STREAM, id_of(1760000000000, 0), id_of(1760000000005, 2), 60);
+    notice_hello(&out, STREAM, id_of(1760000000000, 0), id_of(1760000000005, 2), 60,
+                 (struct view){ 0 });
     assert_says("{\"type\":\"hello\",\"stream\":\"5f2c\",\"first\":\"1760000000000-0\","
                 "\"last\":\"1760000000005-2\",\"ring_seconds\":60}");
-    notice_hello(&out, STREAM, NO_ID, NO_ID, 86400);
+    notice_hello(&out, STREAM, NO_ID, NO_ID, 86400, (struct view){ 0 });
     assert_says("{\"type\":\"hello\",\"stream\":\"5f2c\",\"first\":null,\"last\":null,"
                 "\"ring_seconds\":86400}");
 }
@@ -107,16 +108,16 @@ static void what_a_gap_does_not_know_is_null(void **state)
 static void the_source_is_stale_or_ok(void **state)
 {
     (void)state;
-    notice_source_stale(&out, 1850);
+    notice_source_stale(&out, (struct view){ 0 }, 1850);
     assert_says("{\"type\":\"source\",\"state\":\"stale\",\"for_ms\":1850}");
-    notice_source_ok(&out);
+    notice_source_ok(&out, (struct view){ 0 });
     assert_says("{\"type\":\"source\",\"state\":\"ok\"}");
 }
 
 static void a_token_ends_in_some_seconds(void **state)
 {
     (void)state;
-    notice_expiring(&out, 30);
+    notice_expiring(&out, (struct view){ 0 }, 30);
     assert_says("{\"type\":\"expiring\",\"in_s\":30}");
 }
 
@@ -185,9 +186,9 @@ static void texts_are_appended(void **state)
 {
     (void)state;
     buffer_add_view(&out, VIEW("["));
-    notice_source_ok(&out);
+    notice_source_ok(&out, (struct view){ 0 });
     buffer_add_view(&out, VIEW(","));
-    notice_source_ok(&out);
+    notice_source_ok(&out, (struct view){ 0 });
     buffer_add(&out, "]", 2);
     assert_string_equal(out.at, "[{\"type\":\"source\",\"state\":\"ok\"},"
                                 "{\"type\":\"source\",\"state\":\"ok\"}]");

@@ -186,6 +186,9 @@ static void refused_tracking_is_no_failure(void **state)
     goes_on_after("-NOPERM this user has no permissions to run the 'client|tracking' command\r\n");
     is_up_after(PONG);
     assert_false(greeting.tracks);
+    assert_string_equal(greeting.why_not_tracking,
+                        "CLIENT TRACKING was refused: NOPERM this user has no permissions to run "
+                        "the 'client|tracking' command");
 }
 
 static void a_refused_name_is_no_failure(void **state)

@@ -29,6 +29,8 @@ static const struct {
     { NUMBER("BOND_MAX_CLIENTS", "--max-clients", max_clients), 0, 0, 100000000 },
     { NUMBER("BOND_MAX_CLIENTS_PER_IP", "--max-clients-per-ip", max_clients_per_ip), 0, 0,
       100000000 },
+    { NUMBER("BOND_MAX_STREAMS_PER_CLIENT", "--max-streams-per-client", max_streams_per_client),
+      1024, 1, 1000000 },
     { NUMBER("BOND_TRUST_PROXY", "--trust-proxy", trust_proxy), 0, 0, 16 },
     { NUMBER("BOND_EXPIRE_LIVE", "--expire-live", expire_live), 0, 0, 1 },
     { NUMBER("BOND_COMPRESSION", "--compression", compression), 1, 0, 1 },
@@ -44,6 +46,7 @@ static const struct {
     { NUMBER("BOND_REDIS_TIMEOUT_MS", "--redis-timeout-ms", redis_timeout_ms), 5000, 100, 3600000 },
     { NUMBER("BOND_REDIS_CONNECTIONS", "--redis-connections", redis_connections), 2, 1, 2 },
     { NUMBER("BOND_SWEEP_SECONDS", "--sweep-seconds", sweep_seconds), 60, 1, 86400 },
+    { NUMBER("BOND_STATUS_SECONDS", "--status-seconds", status_seconds), 60, 0, 86400 },
     { NUMBER("BOND_POLL_MS", "--poll-ms", poll_ms), 100, 1, 60000 },
 };
 
@@ -397,6 +400,28 @@ static void numbers_beyond_their_bounds_are_refused(void **state)
     }
 }
 
+static void a_time_may_have_a_unit(void **state)
+{
+    (void)state;
+    LOAD("--ring-seconds=5m", "--ping-seconds=3000ms", "--stale-ms=2s", "--sweep-seconds=1h");
+    assert_int_equal(c.ring_seconds, 300);
+    assert_int_equal(c.ping_seconds, 3);
+    assert_int_equal(c.stale_ms, 2000);
+    assert_int_equal(c.sweep_seconds, 3600);
+    setenv("BOND_DRAIN_SECONDS", "2m", 1);
+    LOAD();
+    assert_int_equal(c.drain_seconds, 120);
+}
+
+static void a_time_is_a_whole_number_of_the_settings_unit_within_its_bounds(void **state)
+{
+    (void)state;
+    REFUSE("--ring-seconds is \"1500ms\"", "--ring-seconds=1500ms");
+    REFUSE("--ring-seconds is \"2d\"", "--ring-seconds=2d");
+    REFUSE("--flush-ms is \"2s\"", "--flush-ms=2s");
+    REFUSE("--workers is \"2s\", but must be a whole number from 0 to 256 (", "--workers=2s");
+}
+
 static void text_that_is_no_whole_number_is_refused(void **state)
 {
     (void)state;
@@ -409,7 +434,7 @@ static void text_that_is_no_whole_number_is_refused(void **state)
                                        "0200",
                                        "1e3",
                                        "1.5",
-                                       "2s",
+                                       "2w",
                                        "0x1",
                                        "1_0",
                                        "9223372036854775808",
@@ -587,6 +612,8 @@ int main(void)
         TEST(an_empty_bond_port_leaves_it_to_port),
         TEST(a_bad_port_is_named_as_it_was_spelled),
         TEST(numbers_beyond_their_bounds_are_refused),
+        TEST(a_time_may_have_a_unit),
+        TEST(a_time_is_a_whole_number_of_the_settings_unit_within_its_bounds),
         TEST(text_that_is_no_whole_number_is_refused),
         TEST(a_redis_url_must_be_one),
         TEST(a_secret_and_a_data_field_may_not_be_empty),

@@ -351,10 +351,30 @@ static void clients_and_bad_tokens_go_together(void **state)
     assert_int_equal(door.stranger_count, 1);
 }
 
+static void assert_shown(const char *address, const char *expected)
+{
+    struct in6_addr a;
+    char shown[DOOR_ADDRESS_MAX];
+    assert_int_equal(inet_pton(AF_INET6, address, &a), 1);
+    door_show_address(&a, shown);
+    assert_string_equal(shown, expected);
+}
+
+static void an_address_is_shown_as_people_write_it(void **state)
+{
+    (void)state;
+    assert_shown("::ffff:192.0.2.7", "192.0.2.7");
+    assert_shown("2001:db8:1:2::", "2001:db8:1:2::/64");
+    assert_shown("2001:db8:1111:2222::", "2001:db8:1111:2222::/64");
+    assert_shown("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                 "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/64");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(an_address_is_shown_as_people_write_it),
         TEST(without_proxies_it_is_the_peers),
         TEST(a_connection_that_is_gone_has_none),
         TEST(an_ipv6_peer_counts_by_its_network),

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 
 // ---- how the tests speak ----------------------------------------------------
-// What Redis has is a list of ids, "10 20 30": entries 10-0, 20-0, 30-0, each with its
+// What Redis has is a list of ids, "10 20 30-1": entries 10-0, 20-0, 30-1, each with its
 // id as data; "10a" is another event of the id 10-0. What came of it is told in the
 // same way, gaps between: "10 trimmed:2 40", "reset:? 5".
 
@@ -85,8 +85,9 @@ static struct buffer entries_of(const char *words)
     for (char *end; *words; words = *end == ' ' ? end + 1 : end) {
         char id[40], data[40];
         unsigned long long ms = strtoull(words, &end, 10);
+        unsigned long long seq = *end == '-' ? strtoull(end + 1, &end, 10) : 0;
         size_t letters = strspn(end, "abc");
-        snprintf(id, sizeof(id), "%llu-0", ms);
+        snprintf(id, sizeof(id), "%llu-%llu", ms, seq);
         snprintf(data, sizeof(data), "%.*s", (int)(end + letters - words), words);
         end += letters;
         buffer_printf(&list, "*2\r\n$%zu\r\n%s\r\n*2\r\n$4\r\ndata\r\n$%zu\r\n%s\r\n", strlen(id),
@@ -378,6 +379,20 @@ static void the_only_one_that_is_gone_was_deleted(void **state)
     assert_told("10 20 40");
 }
 
+// XDEL took the newest before we ever read it, and XINFO had counted it: it is not to
+// stand for one that was trimmed after it.
+static void what_was_deleted_before_we_counted_explains_nothing(void **state)
+{
+    (void)state;
+    struct stream_info info = has(10, 30, 2, 103);
+    info.max_deleted = id_of(30);
+    check("10 20", info);
+    info = has(50, 50, 1, 105); // 10, 20 and 40 were trimmed
+    info.max_deleted = id_of(30);
+    check("50", info);
+    assert_told("10 20 trimmed:1 50");
+}
+
 static void another_stream_with_the_same_last_id(void **state)
 {
     (void)state;
@@ -482,6 +497,20 @@ static void what_we_had_does_not_come_again(void **state)
     assert_told("10 20 30 reset:? 40");
 }
 
+// Redis came back without its newest entries, then got more than it had lost, and trimmed to
+// what is newest of those: no count tells how many of them we have not had.
+static void trimmed_after_a_break_of_the_link_has_no_count(void **state)
+{
+    (void)state;
+    check("10 20 30", has(10, 30, 3, 103));
+    feed_doubt(feed);
+    check("60", has(60, 60, 1, 104)); // back at 101, with 10 alone; then 40, 50 and 60
+    assert_told("10 20 30 trimmed:? 60");
+    feed_doubt(feed);
+    check("90", has(90, 90, 1, 107)); // back at 104, with 60; or at 103, without it
+    assert_told("10 20 30 trimmed:? 60 trimmed:? 90");
+}
+
 static void what_we_had_does_not_come_again_after_a_flush(void **state)
 {
     (void)state;
@@ -579,6 +608,68 @@ static void an_answer_may_be_outrun(void **state)
     assert_true(feed_is_outrun(feed, &read));
 }
 
+// ---- what bursts are known by -----------------------------------------------
+
+// So much is new, so far behind what was read before, and so long from its first to its last.
+static void assert_untold(size_t events, uint64_t apart_ms, uint64_t span_ms)
+{
+    assert_int_equal(feed->untold.events, events);
+    assert_int_equal(feed->untold.apart_ms, apart_ms);
+    assert_int_equal(feed->untold.span_ms, span_ms);
+    feed->untold.events = 0; // it is told
+}
+
+static void a_piece_is_as_far_from_the_last_as_their_ids(void **state)
+{
+    (void)state;
+    check("10", has(10, 10, 1, 1));
+    beside("10 20 20-1 22", id_of(10));
+    feed->untold.events = 0;
+    beside("22 25 25-1 26 27", id_of(22));
+    assert_untold(4, 3, 2);
+    beside("27 27-1", id_of(27));
+    assert_untold(1, 0, 0);
+}
+
+static void a_piece_is_as_far_from_the_last_as_their_reads(void **state)
+{
+    (void)state;
+    check("10", has(10, 10, 1, 1));
+    beside("10 10-1", id_of(10));
+    feed->untold.events = 0;
+    loop.now_ms += 6;
+    beside("10-1 10-2 10-3", (struct eventid){ 10, 1 });
+    assert_untold(2, 6, 0);
+}
+
+static void two_reads_of_one_turn_are_one_piece(void **state)
+{
+    (void)state;
+    check("10", has(10, 10, 1, 1));
+    loop.now_ms += 4;
+    beside("10 11", id_of(10));
+    beside("11 12 14", id_of(11));
+    assert_untold(3, loop.now_ms, 3);
+}
+
+static void what_was_there_before_us_is_no_piece(void **state)
+{
+    (void)state;
+    check("10 11 12", has(10, 12, 3, 3));
+    assert_untold(0, 0, 0);
+}
+
+static void the_rest_of_a_burst_is_no_change_of_its_own(void **state)
+{
+    (void)state;
+    check("10", has(10, 10, 1, 1));
+    beside("10 20", id_of(10));
+    assert_int_equal(feeds.fresh_reads, 1);
+    feed->second_read = SECOND_READ_ANSWERED;
+    range("20 20-1 20-2");
+    assert_int_equal(feeds.fresh_reads, 1);
+}
+
 // ---- what no server says ----------------------------------------------------
 
 static void an_entry_that_makes_no_sense_is_said(void **state)
@@ -614,6 +705,7 @@ int main(void)
         TEST(trimmed_and_deleted_has_no_count),
         TEST(deleted_unread_and_trimmed_later_has_no_count),
         TEST(the_only_one_that_is_gone_was_deleted),
+        TEST(what_was_deleted_before_we_counted_explains_nothing),
         TEST(another_stream_with_the_same_last_id),
         TEST(what_may_be_another_stream_is_read_again),
         TEST(trimmed_but_we_had_it_all),
@@ -624,6 +716,7 @@ int main(void)
         TEST(made_anew_with_higher_ids),
         TEST(made_anew_with_the_same_id),
         TEST(what_we_had_does_not_come_again),
+        TEST(trimmed_after_a_break_of_the_link_has_no_count),
         TEST(what_we_had_does_not_come_again_after_a_flush),
         TEST(what_a_snapshot_lacked_is_not_missed),
         TEST(what_was_trimmed_since_a_flush_may_be_missed),
@@ -632,6 +725,11 @@ int main(void)
         TEST(beside_takes_what_is_plain),
         TEST(beside_leaves_the_rest),
         TEST(an_answer_may_be_outrun),
+        TEST(a_piece_is_as_far_from_the_last_as_their_ids),
+        TEST(a_piece_is_as_far_from_the_last_as_their_reads),
+        TEST(two_reads_of_one_turn_are_one_piece),
+        TEST(what_was_there_before_us_is_no_piece),
+        TEST(the_rest_of_a_burst_is_no_change_of_its_own),
         TEST(an_entry_that_makes_no_sense_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,6 +66,7 @@ static void put_long(int first, size_t len)
 }
 
 static const struct ws_limits plain = { .message_max = 1 << 20 };
+static const struct ws_limits from_server = { .message_max = 1 << 20, .from_server = true };
 static const struct ws_limits deflating = { .message_max = 1 << 20, .allow_deflate = true };
 
 struct transcript {
@@ -714,9 +715,74 @@ static void a_reader_is_idle_between_messages_only(void **state)
     buffer_free(&in);
 }
 
+// ---- the client's end -------------------------------------------------------
+
+// A frame as a server sends it, from the code that does.
+static void put_server_frame(enum ws_opcode opcode, struct view payload)
+{
+    uint8_t header[WS_HEADER_MAX];
+    put((struct view){ (char *)header, ws_header(header, opcode, false, payload.len) });
+    put(payload);
+}
+
+static void a_client_reads_what_a_server_sends(void **state)
+{
+    (void)state;
+    put_server_frame(WS_TEXT, VIEW("{\"type\":\"hello\"}"));
+    put_server_frame(WS_PING, VIEW("1"));
+    put_server_frame(WS_TEXT, VIEW(""));
+    put_server_frame(WS_CLOSE, VIEW("\3\351going"));
+    assert_read_with(&from_server,
+                     "text '{\"type\":\"hello\"}'\nping '1'\ntext ''\nclose 1001 'going'\n");
+}
+
+static void a_client_reads_long_frames(void **state)
+{
+    (void)state;
+    for (size_t len = 125; len < 70000; len += len < 130 ? 1 : 69000) {
+        char *payload = must_alloc(len);
+        memset(payload, 'x', len);
+        put_server_frame(WS_TEXT, (struct view){ payload, len });
+        free(payload);
+        char expected[300];
+        if (len <= 200)
+            snprintf(expected, sizeof(expected), "text '%.*s'\n", (int)len, in.at + in.len - len);
+        else
+            snprintf(expected, sizeof(expected), "text %zu bytes\n", len);
+        assert_read_with(&from_server, expected);
+    }
+}
+
+static void a_server_must_not_mask(void **state)
+{
+    (void)state;
+    put_frame(FIN | WS_TEXT, VIEW("Hello"));
+    assert_read_with(&from_server, "bad 1002 A frame from a server is masked.\n");
+}
+
+// What a client writes, a server reads.
+static void a_clients_frames_are_masked(void **state)
+{
+    (void)state;
+    static const uint8_t mask[WS_MASK_LEN] = { 0x37, 0xfa, 0x21, 0x3d };
+    ws_add_masked(&in, WS_TEXT, VIEW("Hello"), mask); // RFC 6455 s. 5.7
+    assert_int_equal(in.len, 11);
+    assert_memory_equal(in.at, "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11);
+    char longer[300];
+    memset(longer, 'y', sizeof(longer));
+    ws_add_masked(&in, WS_TEXT, (struct view){ longer, sizeof(longer) }, mask);
+    ws_add_masked(&in, WS_PONG, VIEW("x"), mask);
+    ws_add_masked(&in, WS_CLOSE, VIEW("\3\350bye"), mask);
+    assert_read("text 'Hello'\ntext 300 bytes\npong 'x'\nclose 1000 'bye'\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_client_reads_what_a_server_sends),
+        cmocka_unit_test(a_client_reads_long_frames),
+        cmocka_unit_test(a_server_must_not_mask),
+        cmocka_unit_test(a_clients_frames_are_masked),
         cmocka_unit_test(keys_are_accepted),
         cmocka_unit_test(keys_that_are_not_16_bytes_are_refused),
         cmocka_unit_test(offers_of_extensions_have_a_grammar),

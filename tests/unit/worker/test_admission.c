@@ -127,7 +127,7 @@ static void paths_lead_to_streams(void **state)
         { "/ws/a%2Fb", "a%2Fb", ROUTE_WS },
         { "/ws/ws", "ws", ROUTE_WS },
         { "/ws/", "", ROUTE_NONE },
-        { "/ws", "", ROUTE_NONE },
+        { "/ws", "", ROUTE_HUB },
         { "/ws/a/b", "", ROUTE_NONE },
         { "/ws/a/", "", ROUTE_NONE },
         { "/ws//a", "", ROUTE_NONE },
@@ -169,7 +169,7 @@ static void the_handshake_is_answered_by_its_key(void **state)
     assert_int_equal(a.form, FORM_RAW);
     assert_int_equal(a.start.kind, START_LIVE);
     assert_int_equal(a.expiry_s, EXPIRY_S);
-    assert_false(a.slow_skip);
+    assert_int_equal(a.slow, SLOW_CLOSE);
 }
 
 static void without_an_upgrade_it_is_required(void **state)
@@ -468,11 +468,11 @@ static void slow_is_close_or_skip(void **state)
 {
     (void)state;
     assert_admits(WS("token=$T&slow=skip", ""));
-    assert_true(a.slow_skip);
+    assert_int_equal(a.slow, SLOW_SKIP);
     assert_admits(WS("token=$T&slow=close", ""));
-    assert_false(a.slow_skip);
+    assert_int_equal(a.slow, SLOW_CLOSE);
     assert_admits(SSE("token=$T&slow=skip", ""));
-    assert_true(a.slow_skip);
+    assert_int_equal(a.slow, SLOW_SKIP);
     assert_refuses(WS("token=$T&slow=down", ""), 400, "bad_request");
     assert_refuses(WS("token=$T&slow=SKIP", ""), 400, "bad_request");
     assert_refuses(SSE("token=$T&slow=%s", ""), 400, "bad_request");

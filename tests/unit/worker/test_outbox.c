@@ -178,6 +178,21 @@ static void it_counts_once_however_many_parts_wait(void **state)
     assert_int_equal(budget.bytes, 0);
 }
 
+// A history that is read slowly, say: its next piece comes before the last one has left.
+static void what_has_left_is_not_kept_though_it_never_runs_empty(void **state)
+{
+    (void)state;
+    char text[1024];
+    memset(text, 'h', sizeof(text));
+    for (int i = 0; i < 4096; i++) {
+        outbox_add(&o, (struct view){ text, sizeof(text) });
+        if (i >= 8)
+            outbox_sent(&o, &budget, sizeof(text));
+    }
+    assert_int_equal(o.bytes, 8 * sizeof(text));
+    assert_true(outbox_memory(&o) < 64 * KIB);
+}
+
 // Any order of adding, putting first and sending, against a plain text.
 static void it_is_a_queue_of_bytes(void **state)
 {
@@ -229,6 +244,7 @@ int main(void)
         TEST(own_bytes_may_be_written_in_place),
         TEST(a_segment_stays_until_its_part_has_left),
         TEST(it_counts_once_however_many_parts_wait),
+        TEST(what_has_left_is_not_kept_though_it_never_runs_empty),
         TEST(it_is_a_queue_of_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

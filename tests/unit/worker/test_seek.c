@@ -197,6 +197,22 @@ static void the_newest_event_of_a_moment_and_all_since(void **state)
     assert_start_at(start, 0, "0");
 }
 
+// Who asked for all that there is, and waited for it, is owed what came since.
+static void the_first_event_of_a_moment_and_all_since(void **state)
+{
+    (void)state;
+    items("10 20 30 40 50");
+    struct start start = first();
+    start.at_ms = 15;
+    assert_start_at(start, 0, "0");
+    assert_start_at(start, 12, "1");
+    assert_start_at(start, 35, "3: window ?-40 2");
+    below = (struct floor){ .id = { 7, 0 }, .time_ms = 7, .trimmed = true };
+    assert_start_at(start, 0, "0");
+    start.at_ms = 5;
+    assert_start_at(start, 0, "0: trimmed ?-10 ?");
+}
+
 // ---- the window -------------------------------------------------------------
 
 static void nobody_begins_before_the_window(void **state)
@@ -485,6 +501,7 @@ int main(void)
         TEST(the_newest_event_is_no_gap),
         TEST(a_log_of_gaps_has_no_newest_event),
         TEST(the_newest_event_of_a_moment_and_all_since),
+        TEST(the_first_event_of_a_moment_and_all_since),
         TEST(nobody_begins_before_the_window),
         TEST(the_window_may_be_empty),
         TEST(what_left_for_want_of_room_is_limit),
