@@ -155,6 +155,25 @@ soak: $(BUILD)/bond-broker ## the checker for SECONDS (600) from SEED on: kills,
 
 include tests/sim/sim.mk
 
+# The model of Redis that the simulated world uses (tests/sim/redis), held against a real one.
+SIM_REDIS := $(wildcard tests/sim/redis/*.c)
+define sim-redis
+$$(DIR_$1)/sim/redis-unit: $$(patsubst %.c,$$(OBJ_$1)/%.o,$$(SIM_REDIS) tests/sim/redis/unit/test_model.c) $$(DIR_$1)/libbond.a
+	@mkdir -p $$(@D)
+	@$$(CC_$1) $$(CFLAGS) $$(CF_$1) $$(LDFLAGS) $$(LF_$1) -o $$@ $$^ -lcmocka $$(LDLIBS)
+
+$$(DIR_$1)/sim/redis-compare: $$(patsubst %.c,$$(OBJ_$1)/%.o,$$(SIM_REDIS) $$(wildcard tests/sim/redis/compare/*.c)) $$(DIR_$1)/libbond.a
+	@mkdir -p $$(@D)
+	@$$(CC_$1) $$(CFLAGS) $$(CF_$1) $$(LDFLAGS) $$(LF_$1) -o $$@ $$^ $$(LDLIBS)
+
+-include $$(wildcard $$(OBJ_$1)/tests/sim/redis/*.d $$(OBJ_$1)/tests/sim/redis/*/*.d)
+endef
+$(foreach f,release asan,$(eval $(call sim-redis,$f)))
+
+sim-redis: $(BUILD)/sim/redis-unit $(BUILD)/sim/redis-compare ## the model of Redis against a real one: COMMANDS (20000) from SEED (1) on
+	@$(BUILD)/sim/redis-unit
+	@$(BUILD)/sim/redis-compare --commands $(or $(COMMANDS),20000) --seed $(or $(SEED),1)
+
 # ---------------------------------------------------------------- bench
 
 $(BUILD)/bond-bench: $(patsubst %.c,$(OBJ_release)/%.o,$(wildcard bench/*.c)) $(BUILD)/libbond.a
@@ -171,7 +190,7 @@ bench: ## measure: all scenarios, or SCENARIOS="fanout-1k latency" (bench/README
 
 # ---------------------------------------------------------------- code hygiene
 
-C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] bench/*.[ch])
+C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] tests/*/*/*/*.[ch] bench/*.[ch])
 
 lint: ## both compilers with -Werror, the house, clang-format, clang-tidy, shellcheck
 	@tools/deps build test lint
@@ -208,10 +227,10 @@ build: ## the container image (IMAGE=bond-broker:VERSION)
 	docker build -f infra/Dockerfile.broker -t $(IMAGE) .
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z ]+:.*## / { split($$1, names, " "); \
-	    for (i = 1; i in names; i++) printf "make %-8s %s\n", names[i], $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { split($$1, names, " "); \
+	    for (i = 1; i in names; i++) printf "make %-9s %s\n", names[i], $$2 }' Makefile
 
 FORCE:
-.PHONY: all run deps test soak unit serve asan tsan fuzz bench lint format clean install build help compile-harnesses FORCE
+.PHONY: all run deps test soak sim-redis unit serve asan tsan fuzz bench lint format clean install build help compile-harnesses FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

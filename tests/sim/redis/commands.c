@@ -193,14 +193,21 @@ static struct key_range xread_keys_for_rights(size_t argc, const struct view *ar
     return (struct key_range){ 0 };
 }
 
+// How many words an option of XREAD has, those that are XREADGROUP's too.
+static size_t option_len(struct view word)
+{
+    if (view_eq_nocase(word, VIEW("BLOCK")) || view_eq_nocase(word, VIEW("COUNT")))
+        return 2;
+    return view_eq_nocase(word, VIEW("GROUP")) ? 3 : view_eq_nocase(word, VIEW("NOACK")) ? 1 : 0;
+}
+
 // For CLIENT TRACKING: option by option, and only if there is an id for each.
 static struct key_range xread_keys_for_tracking(size_t argc, const struct view *argv)
 {
     size_t i = 1;
-    while (i + 2 < argc &&
-           (view_eq_nocase(argv[i], VIEW("BLOCK")) || view_eq_nocase(argv[i], VIEW("COUNT"))))
-        i += 2;
-    if (!view_eq_nocase(argv[i], VIEW("STREAMS")) || (argc - i - 1) % 2 != 0)
+    while (i < argc && option_len(argv[i]) > 0)
+        i += option_len(argv[i]);
+    if (i >= argc || !view_eq_nocase(argv[i], VIEW("STREAMS")) || (argc - i - 1) % 2 != 0)
         return (struct key_range){ 0 };
     return (struct key_range){ i + 1, (argc - i - 1) / 2 };
 }
@@ -284,13 +291,15 @@ static void call(struct model_conn *c, const struct command *cmd, size_t argc,
 static void queue(struct model_conn *c, const struct command *cmd, size_t argc,
                   const struct view *argv)
 {
+    reply_status(&c->output, "QUEUED");
+    if (c->is_broken) // it will not run
+        return;
     c->queue_len++;
     c->queue_flags |= cmd->flags;
     c->queue_lacks |= ~cmd->flags;
     reply_header(&c->queue, '*', argc);
     for (size_t i = 0; i < argc; i++)
         reply_bulk(&c->queue, argv[i]);
-    reply_status(&c->output, "QUEUED");
 }
 
 static bool runs_at_once(const struct command *cmd)

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "model.h"
 #include "names.h"
+#include "number.h"
 #include "reply.h"
 #include "xstream.h"
 
@@ -110,9 +111,6 @@ enum request_result { REQUEST_MORE, REQUEST_DONE, REQUEST_BAD };
 // has to say AUTH first, may say less.
 enum request_result request_parse(struct model *m, struct view bytes, bool is_stranger,
                                   size_t *argc, size_t *used, char error[64]);
-
-// Redis's own numbers: canonical, of 64 bits with a sign. False: "not an integer".
-bool number_parse(struct view text, int64_t *out);
 
 // ---- commands.c -----------------------------------------------------------------
 

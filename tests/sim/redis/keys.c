@@ -44,15 +44,19 @@ void key_settle(struct model *m, struct key *k)
 
 static void free_value(struct key *k)
 {
-    if (k->type == KEY_STREAM)
+    if (k->stream)
         xstream_free(k->stream);
     buffer_free(&k->string);
     k->stream = NULL;
     k->type = KEY_NONE;
 }
 
+// Whoever waits for a stream that goes is looked at as if something had been added. It finds
+// nothing, but if there is a stream again at the end of the transaction, this key was first.
 static void set_type(struct model *m, struct key *k, enum key_type type)
 {
+    if (k->type == KEY_STREAM)
+        block_signal(m, k);
     m->value_count += (type != KEY_NONE) - (size_t)(k->type != KEY_NONE);
     free_value(k);
     k->type = type;
@@ -83,9 +87,9 @@ void key_move(struct model *m, struct key *from, struct key *to)
     to->string = from->string;
     from->stream = NULL;
     from->string = (struct buffer){ 0 };
-    from->type = KEY_NONE;
-    m->value_count--;
-    key_settle(m, from);
+    if (to->type == KEY_STREAM)
+        block_signal(m, to);
+    key_drop_value(m, from);
 }
 
 void keys_flush(struct model *m, int db)
@@ -105,12 +109,12 @@ static int compare_hashes(const void *a, const void *b)
 
 struct key **keys_sorted(const struct model *m, unsigned db, size_t *count)
 {
-    struct key **keys = must_alloc((m->value_count + 1) * sizeof(*keys));
+    struct key **keys = must_alloc((m->value_count + 1) * sizeof(struct key *));
     *count = 0;
     for (struct name *n = names_next(&m->keys, NULL); n; n = names_next(&m->keys, n))
         if (n->space == db && key_of_name(n)->type != KEY_NONE)
             keys[(*count)++] = key_of_name(n);
-    qsort(keys, *count, sizeof(*keys), compare_hashes);
+    qsort(keys, *count, sizeof(struct key *), compare_hashes);
     return keys;
 }
 
@@ -157,6 +161,8 @@ void model_load(struct model *m, const struct model_image *image)
         copy_value(key_of(m, n->space, n->text), key_of_name(n));
         m->value_count++;
     }
+    block_serve(m);
+    model_end_turn(m);
 }
 
 void model_image_free(struct model_image *image)

@@ -21,6 +21,11 @@
 //     alone. Redis's depends on a seed of the process.
 //   - INFO has the sections Server, Clients and Replication with the lines that are read.
 //   - Inline commands are split at spaces; quotes are not known.
+//   - XTRIM MINID may leave a node of deleted entries alone; if XSETID then goes below them, Redis
+//     puts the next node in front of that one and may not find its entries. Here it does.
+//   - A big pipeline is one turn, where Redis reads 16 KiB or more at a time.
+//   - FLUSHALL in a transaction and a snapshot that is loaded make several keys ready in the order of
+//     the table, in Redis in one that depends on the process.
 //   - Nothing that is too large is refused: no limit of output, of queries, of memory.
 //   - A version before 7.0 differs in what the broker can notice (see model_options).
 //
@@ -112,8 +117,8 @@ bool model_is_blocked(const struct model_conn *c); // in XREAD BLOCK
 
 // ---- its data -------------------------------------------------------------------
 // A snapshot is a copy of all keys: what an RDB file or a replica that is so far behind holds.
-// Loading one takes the place of all keys, as a full resynchronisation does: whoever tracks keys
-// hears that all are invalid.
+// Loading one takes the place of all keys, as a full resynchronisation does, in a turn of its own:
+// whoever tracks keys hears that all are invalid.
 
 struct model_image *model_save(const struct model *m);
 void model_load(struct model *m, const struct model_image *image);

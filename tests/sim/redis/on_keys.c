@@ -50,7 +50,6 @@ void on_rename(struct model_conn *c, size_t argc, const struct view *argv)
         return;
     struct key *to = key_of(c->model, c->db, argv[2]);
     key_move(c->model, from, to);
-    block_signal(c->model, to);
     changed(c, argv[1]);
     changed(c, argv[2]);
 }

@@ -325,8 +325,6 @@ static const char *check_setting(const struct xstream *s, const struct setting *
         return "ERR The ID specified in XSETID is smaller than the target stream top item";
     if (s->len > 0 && set->added != -1 && s->len > (uint64_t)set->added)
         return "ERR The entries_added specified in XSETID is smaller than the target stream length";
-    if (eventid_cmp(set->id, s->max_deleted) < 0)
-        return "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
     return NULL;
 }
 

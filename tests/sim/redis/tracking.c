@@ -57,17 +57,16 @@ static struct model_conn *conn_of(const struct model *m, uint64_t id)
     return NULL;
 }
 
-// What the connection whose command runs must hear itself waits until its answer is whole.
-static struct buffer *push_to(struct model_conn *c)
-{
-    return c == c->model->current ? &c->model->pushes : &c->output;
-}
-
+// What the connection whose command runs must hear itself waits until its answer is whole, and
+// goes out if it then speaks RESP3.
 static void write_push(struct model_conn *c, const struct tracked *t)
 {
-    if (c == NULL || !c->tracks || c->resp < 3)
+    if (c == NULL || !c->tracks)
         return;
-    struct buffer *out = push_to(c);
+    bool waits = c == c->model->current;
+    if (!waits && c->resp < 3)
+        return;
+    struct buffer *out = waits ? &c->model->pushes : &c->output;
     buffer_add_view(out, VIEW(">2\r\n$10\r\ninvalidate\r\n"));
     if (t == NULL) {
         buffer_add_view(out, VIEW("_\r\n"));
@@ -104,7 +103,7 @@ void tracking_invalidate_all(struct model *m)
 
 void tracking_flush(struct model *m)
 {
-    if (m->current)
+    if (m->current->resp > 2)
         buffer_add_view(&m->current->output, buffer_view(&m->pushes));
     m->pushes.len = 0;
 }

@@ -1,16 +1,20 @@
 #include "xstream.h"
 
+#include "number.h"
 #include "reply.h"
 
 struct entry {
     struct eventid id;
-    uint32_t at; // of its text
+    uint32_t at, len; // of its text
     bool is_deleted;
 };
 
 struct xstream_node {
-    size_t live, count, cap; // entries: those that are not deleted, all, room
-    struct entry *entries;
+    struct eventid first_id, last_id; // that were ever put here
+    size_t stored;                    // how many were ever put here
+    size_t live;                      // those that are not deleted
+    size_t count, cap;                // those below, and room for them
+    struct entry *entries;            // in order; deleted ones may be missing at the end
     struct buffer text;
     size_t pack_bytes;    // of the listpack that Redis would have here
     size_t field_count;   // of the first entry: who has the same fields is stored shorter
@@ -44,22 +48,10 @@ static size_t integer_size(int64_t n)
     return n >= INT32_MIN && n <= INT32_MAX ? 5 + 1 : 9 + 1;
 }
 
-static bool is_integer(struct view text, int64_t *out)
-{
-    bool negative = text.len > 1 && text.at[0] == '-';
-    uint64_t n;
-    if (negative)
-        text.at++, text.len--;
-    if (!view_u64(text, &n) || n > (uint64_t)INT64_MAX + negative || (negative && n == 0))
-        return false;
-    *out = negative ? (int64_t)(0 - n) : (int64_t)n;
-    return true;
-}
-
 static size_t text_size(struct view text)
 {
     int64_t n;
-    if (is_integer(text, &n))
+    if (number_parse(text, &n))
         return integer_size(n);
     size_t size = text.len + (text.len < 64 ? 1 : text.len < 4096 ? 2 : 5);
     return size + back_len(size);
@@ -133,10 +125,12 @@ static void make_room_for_node(struct xstream *s)
     CHECK(s->nodes != NULL);
 }
 
-static struct xstream_node *add_node(struct xstream *s, const struct view *fields, size_t count)
+static struct xstream_node *add_node(struct xstream *s, struct eventid id,
+                                     const struct view *fields, size_t count)
 {
     struct xstream_node *n = must_alloc(sizeof(*n));
-    *n = (struct xstream_node){ .pack_bytes = head_size(fields, count),
+    *n = (struct xstream_node){ .first_id = id,
+                                .pack_bytes = head_size(fields, count),
                                 .field_count = count,
                                 .fields_hash = hash_names(fields, count) };
     make_room_for_node(s);
@@ -174,8 +168,7 @@ static struct xstream_node *node_copy(const struct xstream_node *n)
 {
     struct xstream_node *copy = must_alloc(sizeof(*copy));
     *copy = *n;
-    copy->cap = n->count;
-    copy->entries = must_alloc(n->count * sizeof(struct entry));
+    copy->entries = must_alloc(n->cap * sizeof(struct entry));
     memcpy(copy->entries, n->entries, n->count * sizeof(struct entry));
     copy->text = (struct buffer){ 0 };
     buffer_add_view(&copy->text, buffer_view(&n->text));
@@ -208,7 +201,7 @@ static size_t text_len(const struct view *fields, size_t count)
 static bool has_room(const struct xstream_node *n, size_t len, const struct xstream_limits *limits)
 {
     return (limits->bytes_max == 0 || n->pack_bytes + len < limits->bytes_max) &&
-           (limits->entries_max == 0 || n->count < limits->entries_max);
+           (limits->entries_max == 0 || n->stored < limits->entries_max);
 }
 
 static void write_entry(struct buffer *out, struct eventid id, const struct view *fields,
@@ -229,12 +222,25 @@ static void append(struct xstream_node *n, struct eventid id, const struct view 
         n->entries = realloc(n->entries, n->cap * sizeof(struct entry));
         CHECK(n->entries != NULL);
     }
-    struct eventid first = n->count ? n->entries[0].id : id;
     bool same_fields = count == n->field_count && hash_names(fields, count) == n->fields_hash;
-    n->pack_bytes += entry_size(id, first, fields, count, same_fields);
-    n->entries[n->count++] = (struct entry){ id, (uint32_t)n->text.len, false };
-    n->live++;
+    size_t at = n->text.len;
     write_entry(&n->text, id, fields, count);
+    n->entries[n->count++] =
+        (struct entry){ id, (uint32_t)at, (uint32_t)(n->text.len - at), false };
+    n->pack_bytes += entry_size(id, n->first_id, fields, count, same_fields);
+    n->last_id = id;
+    n->stored++;
+    n->live++;
+}
+
+// XSETID may let ids go back to below those of entries that were deleted. Nobody finds
+// these any more, so that the others stay in order.
+static void forget_deleted_above(struct xstream_node *n, struct eventid id)
+{
+    while (n->count > 0 && eventid_cmp(n->entries[n->count - 1].id, id) >= 0) {
+        CHECK(n->entries[n->count - 1].is_deleted);
+        n->count--;
+    }
 }
 
 void xstream_add(struct xstream *s, struct eventid id, const struct view *fields, size_t count,
@@ -242,8 +248,10 @@ void xstream_add(struct xstream *s, struct eventid id, const struct view *fields
 {
     CHECK(eventid_cmp(id, s->last_id) > 0);
     struct xstream_node *n = s->node_count ? node_at(s, s->node_count - 1) : NULL;
+    if (n)
+        forget_deleted_above(n, id);
     if (n == NULL || !has_room(n, text_len(fields, count), limits))
-        n = add_node(s, fields, count);
+        n = add_node(s, id, fields, count);
     append(n, id, fields, count);
     s->last_id = id;
     s->added++;
@@ -270,7 +278,7 @@ static struct place place_of(const struct xstream *s, struct eventid id)
     while (low < high) {
         size_t middle = (low + high) / 2;
         const struct xstream_node *n = node_at(s, middle);
-        if (eventid_cmp(n->entries[n->count - 1].id, id) < 0)
+        if (n->count == 0 || eventid_cmp(n->entries[n->count - 1].id, id) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -300,7 +308,7 @@ static struct place step(const struct xstream *s, struct place p)
 // False: there is none before it.
 static bool step_back(const struct xstream *s, struct place *p)
 {
-    if (p->entry == 0) {
+    while (p->entry == 0) {
         if (p->node == 0)
             return false;
         p->entry = node_at(s, --p->node)->count;
@@ -309,8 +317,9 @@ static bool step_back(const struct xstream *s, struct place *p)
     return true;
 }
 
-static struct place skip_deleted(const struct xstream *s, struct place p)
+static struct place first_live(const struct xstream *s)
 {
+    struct place p = place_of(s, (struct eventid){ 0 });
     while (!is_end(s, p) && entry_of(s, p)->is_deleted)
         p = step(s, p);
     return p;
@@ -338,7 +347,7 @@ struct eventid xstream_top(const struct xstream *s)
 
 static void find_first_id(struct xstream *s)
 {
-    struct place p = skip_deleted(s, (struct place){ 0 });
+    struct place p = first_live(s);
     s->first_id = is_end(s, p) ? (struct eventid){ 0 } : entry_of(s, p)->id;
 }
 
@@ -366,7 +375,7 @@ static bool goes_whole(const struct xstream *s, const struct xstream_node *n,
 {
     if (how->by == TRIM_MAXLEN)
         return s->len - n->live >= how->maxlen;
-    return eventid_cmp(n->entries[n->count - 1].id, how->minid) < 0;
+    return eventid_cmp(n->last_id, how->minid) < 0;
 }
 
 // Of the first node that does not go as a whole. It stays even if nothing of it is left,
@@ -417,10 +426,8 @@ size_t xstream_trim(struct xstream *s, const struct xstream_trimming *how)
 
 static struct view text_of(const struct xstream *s, struct place p)
 {
-    const struct xstream_node *n = node_at(s, p.node);
-    size_t at = n->entries[p.entry].at;
-    size_t end = p.entry + 1 < n->count ? n->entries[p.entry + 1].at : n->text.len;
-    return (struct view){ n->text.at + at, end - at };
+    const struct entry *e = entry_of(s, p);
+    return (struct view){ node_at(s, p.node)->text.at + e->at, e->len };
 }
 
 static size_t count_forwards(const struct xstream *s, struct place p, struct eventid to,
@@ -485,7 +492,7 @@ size_t xstream_write_range(const struct xstream *s, struct eventid from, struct 
 
 bool xstream_write_edge(const struct xstream *s, bool last, struct buffer *out)
 {
-    struct place p = skip_deleted(s, (struct place){ 0 });
+    struct place p = first_live(s);
     if (last ? !last_up_to(s, id_max, &p) : is_end(s, p))
         return false;
     buffer_add_view(out, text_of(s, p));
@@ -500,7 +507,7 @@ bool xstream_write_edge(const struct xstream *s, bool last, struct buffer *out)
 
 static uint8_t key_byte(const struct xstream *s, size_t node, size_t i)
 {
-    struct eventid id = node_at(s, node)->entries[0].id;
+    struct eventid id = node_at(s, node)->first_id;
     return (uint8_t)(i < 8 ? id.ms >> (56 - 8 * i) : id.seq >> (120 - 8 * i));
 }
 

@@ -36,10 +36,17 @@ bool one_in(struct chance *chance, size_t n)
 
 // Its words, and the memory that they stand in.
 struct command_text {
+    const char *before; // another command; NULL: none
     size_t count, used;
     struct view words[WORDS_MAX];
     char text[TEXT_MAX];
 };
+
+static void begin(struct command_text *t)
+{
+    t->before = NULL;
+    t->count = t->used = 0;
+}
 
 static void put(struct command_text *t, struct view word)
 {
@@ -146,11 +153,13 @@ static void say_value(struct chatter *ch, struct command_text *t)
     char text[5000];
     size_t len = below(&ch->chance, 12);
     switch (below(&ch->chance, 10)) {
-    case 0: say_number(t, edges[below(&ch->chance, ARRAY_LEN(edges))]); return;
+    case 0:
+    case 5: say_number(t, edges[below(&ch->chance, ARRAY_LEN(edges))]); return;
     case 1:
         say(t, PICK(ch, "", "-0", "007", "9223372036854775808", "-", "1 ", "\r\n", "+1"));
         return;
     case 2: len = below(&ch->chance, 150); break;
+    case 4: len = 61 + below(&ch->chance, 6); break; // a listpack writes it in one byte more
     case 3: len = ch->wants_large ? below(&ch->chance, sizeof(text)) : len; break;
     default: break;
     }
@@ -333,6 +342,15 @@ static void write_xinfo(struct chatter *ch, struct command_text *t)
 
 // ---- keys and connections -------------------------------------------------------
 
+// Not in a transaction: Redis then goes through who waits in an order of its own.
+static void write_flush(struct chatter *ch, struct command_text *t)
+{
+    t->before = "DISCARD";
+    say_any_case(ch, t, one_in(&ch->chance, 2) ? "FLUSHALL" : "FLUSHDB");
+    if (one_in(&ch->chance, 6))
+        say(t, PICK(ch, "SYNC", "ASYNC", "x"));
+}
+
 static void write_key_command(struct chatter *ch, struct command_text *t)
 {
     switch (below(&ch->chance, 10)) {
@@ -362,11 +380,7 @@ static void write_key_command(struct chatter *ch, struct command_text *t)
         say_any_case(ch, t, "XLEN");
         say_key(ch, t);
         return;
-    default:
-        say_any_case(ch, t, one_in(&ch->chance, 2) ? "FLUSHALL" : "FLUSHDB");
-        if (one_in(&ch->chance, 6))
-            say(t, PICK(ch, "SYNC", "ASYNC", "x"));
-        return;
+    default: write_flush(ch, t); return;
     }
     for (size_t n = 1 + below(&ch->chance, 3); n > 0; n--)
         say_key(ch, t);
@@ -440,6 +454,8 @@ static void write_plain(struct chatter *ch, struct command_text *t)
 
 static void finish(struct chatter *ch, const struct command_text *t, struct buffer *out)
 {
+    if (t->before)
+        chatter_write_words(ch, t->before, out);
     resp_command(out, t->count, t->words);
     ch->commands++;
 }
@@ -447,7 +463,7 @@ static void finish(struct chatter *ch, const struct command_text *t, struct buff
 void chatter_write(struct chatter *ch, enum chatter_kind kind, struct buffer *out)
 {
     struct command_text t;
-    t.count = t.used = 0;
+    begin(&t);
     switch (kind) {
     case CHATTER_PLAIN: write_plain(ch, &t); break;
     case CHATTER_STAR: write_xadd(ch, &t, "n1", "*"); break;
@@ -461,7 +477,7 @@ void chatter_write_short_block(struct chatter *ch, unsigned ms, struct buffer *o
 {
     struct command_text t;
     char text[24];
-    t.count = t.used = 0;
+    begin(&t);
     snprintf(text, sizeof(text), "%u", ms);
     write_xread(ch, &t, text);
     finish(ch, &t, out);
@@ -470,8 +486,31 @@ void chatter_write_short_block(struct chatter *ch, unsigned ms, struct buffer *o
 void chatter_write_words(struct chatter *ch, const char *words, struct buffer *out)
 {
     struct command_text t;
-    t.count = t.used = 0;
+    begin(&t);
     say_words(&t, words);
+    finish(ch, &t, out);
+}
+
+// Of keys that somebody may wait for: what is there in the end, and which was first?
+void chatter_write_change(struct chatter *ch, struct buffer *out)
+{
+    struct command_text t;
+    char id[40];
+    begin(&t);
+    ch->ms += below(&ch->chance, 2);
+    snprintf(id, sizeof(id), "%" PRIu64 "-*", ch->ms);
+    switch (below(&ch->chance, 6)) {
+    case 0: say(&t, "DEL"); break;
+    case 1: say_words(&t, PICK(ch, "RENAME s1 s2", "RENAME s2 s3", "RENAME s3 s1")); break;
+    case 2: say_words(&t, PICK(ch, "SET s1 x", "SET s2 x", "XTRIM s1 MAXLEN 0")); break;
+    default: say(&t, "XADD");
+    }
+    if (t.count == 1)
+        say(&t, PICK(ch, "s1", "s2", "s3"));
+    if (view_eq(t.words[0], VIEW("XADD"))) {
+        say(&t, id);
+        say_fields(ch, &t);
+    }
     finish(ch, &t, out);
 }
 

@@ -28,6 +28,8 @@ enum chatter_kind {
 void chatter_write(struct chatter *ch, enum chatter_kind kind, struct buffer *out);
 // XREAD BLOCK for `ms` at most.
 void chatter_write_short_block(struct chatter *ch, unsigned ms, struct buffer *out);
+// XADD, DEL, RENAME or the like of one of three keys.
+void chatter_write_change(struct chatter *ch, struct buffer *out);
 // What is not RESP, or not quite.
 void chatter_write_garbage(struct chatter *ch, struct buffer *out);
 // Words between spaces as a command.
