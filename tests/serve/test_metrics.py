@@ -12,7 +12,7 @@ import pytest
 from harness import Port, end, mint, receive, seconds, spawn, until, wait_until, ws_path
 from metrics import Metrics, parse
 from told import history_path, sse_path
-from wire import RawWs, Wire, get, request, upgrade
+from wire import TEXT, RawWs, Wire, get, request, upgrade, upgrade_head
 
 
 def needs(program):
@@ -295,6 +295,55 @@ def test_falling_behind(start, stream, slow):
     assert m.grew("bond_ring_shortenings_total") > 0
     wait_until(lambda: m("bond_ring_shortfall_seconds") > 0, "the window lacks nothing")
     assert m("bond_ring_span_seconds") < m("bond_ring_window_seconds") == 60
+
+
+def many(port, streams, **net):
+    """A socket of many streams that has subscribed to these, as far as `live`."""
+    ws = RawWs.__new__(RawWs)
+    Wire.__init__(ws, port, **net)
+    ws.send(upgrade_head("/ws"))
+    assert ws.reply().status == 101
+    items = [{"stream": name, "token": mint(name)} for name in streams]
+    ws.frame(TEXT, json.dumps({"type": "subscribe", "streams": items}))
+    live = 0
+    while live < len(streams):
+        live += json.loads(ws.next_text())["type"] == "live"
+    return ws
+
+
+def test_a_socket_of_many_streams_is_one_client(broker, redis, stream):
+    m = Metrics(broker)
+    names = [f"{stream}-{n}" for n in range(3)]
+    with many(broker.port, names) as ws:
+        assert m("bond_clients", route="ws", format="envelope") == 1 == m("bond_clients")
+        assert m("bond_subscriptions") == 3
+        listed = get(broker.port, "/streams").json()["streams"]
+        assert [(s["stream"], s["listeners"]) for s in listed] == [(n, 1) for n in names]
+        for name in names:
+            redis.publish(name, "1")
+            assert json.loads(ws.next_text())["type"] == "event"
+        wait_until(lambda: m.grew("bond_events_delivered_total") == 3, "not all were counted")
+        ws.frame(TEXT, json.dumps({"type": "unsubscribe", "streams": names[:1]}))
+        ws.frame(TEXT, json.dumps({"type": "unsubscribe", "streams": names[:1]}))
+        assert [json.loads(ws.next_text())["type"] for _ in range(2)] == ["unsubscribed", "refused"]
+        wait_until(lambda: m("bond_subscriptions") == 2, "a seat that ended is counted")
+        assert m.grew("bond_requests_refused_total", code="not_subscribed") == 1
+    wait_until(lambda: m("bond_subscriptions") == m("bond_clients") == 0, "who left is counted")
+
+
+def test_falling_behind_on_one_stream_of_many(start, stream):
+    redis = start.redis()
+    broker = start.broker(redis, BOND_RING_BYTES=256 * 1024, BOND_WORKERS=1)
+    m = Metrics(broker)
+    with many(broker.port, [stream, stream + "-quiet"], rcvbuf=4096):
+        for _ in range(60):
+            redis.publish_all(stream, [json.dumps("x" * 50_000)] * 20)
+            if m.grew("bond_subscriptions_behind_total"):
+                break
+        wait_until(lambda: m.grew("bond_subscriptions_behind_total") == 1, "nobody fell behind")
+        assert m.grew("bond_gaps_total", reason="slow") == 1
+        assert m.grew("bond_connections_closed_total", code="4008") == 0
+        assert m("bond_subscriptions") == 1
 
 
 def test_what_waits_outside_the_rings(start, stream):
