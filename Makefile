@@ -136,7 +136,7 @@ deps: ## install the Debian packages that are missing (DEPS="build run test brow
 	@tools/deps $(or $(DEPS),build run test browser)
 
 test: ## everything: unit, fuzz (short), serve, then ASan+UBSan and TSan
-	@tools/deps build run test browser
+	@tools/deps build run test browser $(if $(CI),metrics)
 	@tools/test
 
 unit: ## tests of single files, and of the log against its model

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "shared/process.h"
 #include "tail/tail.h"
 #include "vitals.h"
 #include "worker/listener.h"
@@ -81,11 +82,29 @@ static bool say_why(const char *event, char *why)
     return false;
 }
 
+// False: it was said why it cannot be had. *fd stays as it is where there is to be none.
+static bool open_admin_listener(const struct broker *b, int *fd)
+{
+    const struct listener_options net = {
+        .host = b->config->admin_host,
+        .port = (int)b->config->admin_port,
+        .setting = "BOND_ADMIN_",
+        .sole = true,
+        .user_timeout_ms = b->config->pong_seconds * MS_PER_S,
+    };
+    char *why = NULL;
+    if (b->config->admin_port == 0)
+        return true;
+    *fd = listener_open(&net, &why);
+    return *fd >= 0 || say_why("listen_failed", why);
+}
+
 // Prepares the workers; they are as many as b->worker_count says then.
 static bool make_workers(struct broker *b, int count)
 {
     struct listener_options net = {
         .host = b->config->host,
+        .setting = "BOND_",
         .port = (int)b->config->port,
         .sole = true,
         .user_timeout_ms = (b->config->ping_seconds + b->config->pong_seconds) * MS_PER_S,
@@ -98,7 +117,11 @@ static bool make_workers(struct broker *b, int count)
             return say_why("listen_failed", why);
         net.sole = false; // the others share it with us
         net.port = listener_port(fd);
-        if (!worker_init(&b->workers[b->worker_count], b->worker_count, &b->world, fd, &why))
+        int admin_fd = -1;
+        if (b->worker_count == 0 && !open_admin_listener(b, &admin_fd))
+            return false;
+        if (!worker_init(&b->workers[b->worker_count], b->worker_count, &b->world, fd, admin_fd,
+                         &why))
             return say_why("start_failed", why);
         b->worker_count++;
     }
@@ -121,8 +144,9 @@ static void say_listening(const struct broker *b, size_t descriptors)
     struct buffer redis = { 0 };
     redis_url_show(&c->redis_url, &redis);
     say(SAY_INFO, "listening", SAY_S("version", BOND_VERSION), SAY_S("host", c->host),
-        SAY_I("port", listener_port(b->workers[0].listen_fd)), SAY_V("redis", buffer_view(&redis)),
-        SAY_I("workers", b->worker_count), SAY_I("max_clients", (int64_t)b->world.max_clients),
+        SAY_I("port", listener_port(b->workers[0].listen_fd)), SAY_I("admin_port", c->admin_port),
+        SAY_V("redis", buffer_view(&redis)), SAY_I("workers", b->worker_count),
+        SAY_I("max_clients", (int64_t)b->world.max_clients),
         SAY_I("descriptors", (int64_t)descriptors), SAY_I("ring_seconds", c->ring_seconds),
         SAY_I("ring_bytes", c->ring_bytes), SAY_I("memory_bytes", c->memory_bytes));
     buffer_free(&redis);
@@ -137,7 +161,7 @@ static bool start(struct broker *b)
     char *why = NULL;
     size_t descriptors = raise_descriptor_limit();
     int workers = b->config->workers ? (int)b->config->workers : processors_available();
-    b->tail = tail_new(b->config, &b->pulse, &why);
+    b->tail = tail_new(b->config, &b->pulse, &b->world.metrics, &why);
     if (b->tail == NULL)
         return say_why("start_failed", why);
     b->world.config = b->config;
@@ -156,25 +180,34 @@ static bool start(struct broker *b)
 
 // ---- what it does -----------------------------------------------------------------
 
+// Of a metric, with so many cells for its labels, over all threads.
+static uint64_t counted(const struct broker *b, size_t cell, size_t cells)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < cells; i++)
+        sum += metric_rows_sum(&b->world.metrics, cell + i);
+    return sum;
+}
+
 static struct vitals take_vitals(const struct broker *b)
 {
-    const struct stats *t = tail_stats(b->tail);
-    struct vitals v = { .at_ms = clock_mono_ms(),
-                        .clients = atomic_load(&b->world.clients),
-                        .streams = stats_get(&t->streams),
-                        .ring_bytes = stats_get(&t->ring_bytes),
-                        .events_read = stats_get(&t->events_read),
-                        .skipped = stats_get(&t->events_skipped),
-                        .lag_ms = -1 };
-    v.is_redis_readable = pulse_readable(&b->pulse, v.at_ms);
-    for (int i = 0; i < b->worker_count; i++) {
-        const struct stats *s = &b->workers[i].stats;
-        v.refused += stats_get(&s->refused);
-        v.events_sent += stats_get(&s->events_sent);
-        v.bytes_sent += stats_get(&s->bytes_sent);
-        v.fell_behind += stats_get(&s->fell_behind);
-    }
-    return v;
+    const size_t closed_behind = METRIC_CONNECTIONS_CLOSED + ws_close_index(WS_CLOSE_BEHIND);
+    const struct metric_rows *rows = &b->world.metrics;
+    const int64_t now_ms = clock_mono_ms();
+    return (struct vitals){
+        .at_ms = now_ms,
+        .is_redis_readable = pulse_readable(&b->pulse, now_ms),
+        .clients = counted(b, METRIC_CONNECTIONS, 1),
+        .streams = counted(b, METRIC_STREAMS_FOLLOWED, 1),
+        .ring_bytes = counted(b, METRIC_RING_BYTES, 1),
+        .events_read = counted(b, METRIC_EVENTS_READ, 1),
+        .events_sent = counted(b, METRIC_EVENTS_DELIVERED, 1),
+        .bytes_sent = counted(b, METRIC_SENT_BYTES, 1),
+        .refused = counted(b, METRIC_REQUESTS_REFUSED, CELLS_REFUSAL),
+        .fell_behind = counted(b, closed_behind, 1) + counted(b, METRIC_SUBSCRIPTIONS_BEHIND, 1),
+        .skipped = counted(b, METRIC_EVENTS_SKIPPED, CELLS_SKIP),
+        .lag_ms = (int64_t)metric_rows_peak(rows, METRIC_CLIENT_LAG_MAX_SECONDS),
+    };
 }
 
 // ---- stop -----------------------------------------------------------------------
@@ -196,14 +229,11 @@ static bool all_drained(struct broker *b)
 static void say_stopped(const struct broker *b)
 {
     const struct vitals v = take_vitals(b);
-    uint64_t accepted = 0;
-    for (int i = 0; i < b->worker_count; i++)
-        accepted += stats_get(&b->workers[i].stats.accepted);
     say(SAY_INFO, "stopped", SAY_I("uptime_s", (v.at_ms - b->started_ms) / MS_PER_S),
-        SAY_I("accepted", (int64_t)accepted), SAY_I("refused", (int64_t)v.refused),
-        SAY_I("events_read", (int64_t)v.events_read), SAY_I("events_skipped", (int64_t)v.skipped),
-        SAY_I("events_sent", (int64_t)v.events_sent), SAY_I("bytes_sent", (int64_t)v.bytes_sent),
-        SAY_I("fell_behind", (int64_t)v.fell_behind));
+        SAY_I("accepted", (int64_t)counted(b, METRIC_CONNECTIONS_ACCEPTED, 1)),
+        SAY_I("refused", (int64_t)v.refused), SAY_I("events_read", (int64_t)v.events_read),
+        SAY_I("events_skipped", (int64_t)v.skipped), SAY_I("events_sent", (int64_t)v.events_sent),
+        SAY_I("bytes_sent", (int64_t)v.bytes_sent), SAY_I("fell_behind", (int64_t)v.fell_behind));
 }
 
 // Workers first, for they post to the tail; then the tail, for it posts to them.
@@ -318,6 +348,7 @@ int broker_run(const struct config *config)
 {
     struct broker b = { .config = config, .started_ms = clock_mono_ms() };
     sigset_t signals = block_signals();
+    process_begin();
     door_init(&b.world.door);
     if (!start(&b))
         return give_up(&b);

@@ -4,4 +4,5 @@
 #include "base/base.h"
 
 int64_t clock_mono_ms(void); // never goes back; for deadlines
+int64_t clock_mono_us(void); // the same clock; for what is measured
 int64_t clock_wall_ms(void); // Unix time in milliseconds; for tokens and event times

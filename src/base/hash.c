@@ -65,6 +65,28 @@ ptrdiff_t hash_base64_bytes(struct view text)
     return (ptrdiff_t)(digits * 3 / 4);
 }
 
+static unsigned base64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return (unsigned)(c - 'A');
+    if (c >= 'a' && c <= 'z')
+        return (unsigned)(c - 'a') + 26;
+    return c >= '0' && c <= '9' ? (unsigned)(c - '0') + 52 : c == '+' ? 62 : 63;
+}
+
+void hash_base64_decode(struct view text, uint8_t *out)
+{
+    unsigned bits = 0, count = 0; // of `bits`, those that have not been written
+    for (size_t i = 0; i < text.len && text.at[i] != '='; i++) {
+        bits = bits << 6 | base64_value(text.at[i]);
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            *out++ = (uint8_t)(bits >> count);
+        }
+    }
+}
+
 void hash_hex(const uint8_t *at, size_t len, char *out)
 {
     static const char digits[] = "0123456789abcdef";

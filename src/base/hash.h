@@ -13,6 +13,9 @@ void hash_base64(const uint8_t *at, size_t len, char *out); // HASH_BASE64_LEN(l
 // -1 when it is no base64. Writes nothing.
 ptrdiff_t hash_base64_bytes(struct view text);
 
+// Writes those bytes; only of what hash_base64_bytes takes for base64.
+void hash_base64_decode(struct view text, uint8_t *out);
+
 void hash_hex(const uint8_t *at, size_t len, char *out); // 2 * len lower-case digits, no NUL
 
 // Equal? Takes as long for every content of the same length.

@@ -74,13 +74,16 @@ void loop_run(struct loop *l)
     while (!l->stopping) {
         int n = epoll_wait(l->epoll_fd, events, EVENTS_PER_TURN, more ? 0 : sleep_ms(l));
         CHECK(n >= 0 || errno == EINTR);
-        l->now_ms = clock_mono_ms();
+        int64_t begun_us = clock_mono_us();
+        l->now_ms = begun_us / 1000;
         for (int i = 0; i < n; i++) {
             struct watch *w = events[i].data.ptr;
             w->ready(w, events[i].events);
         }
         run_deadlines(l);
         more = l->before_sleep && l->before_sleep(l->ctx);
+        if (l->turned)
+            l->turned(l->ctx, clock_mono_us() - begun_us);
     }
 }
 

@@ -22,7 +22,8 @@ struct loop {
     bool stopping;
     int64_t now_ms; // monotonic; read once a turn
     struct list queues;
-    bool (*before_sleep)(void *ctx); // true: there is more to do, do not sleep
+    bool (*before_sleep)(void *ctx);       // true: there is more to do, do not sleep
+    void (*turned)(void *ctx, int64_t us); // NULL, or told how long each turn took
     void *ctx;
 };
 

@@ -10,10 +10,15 @@
 #include "base/clock.h"
 #include "wire/response.h"
 
+static const char *reachable(const char *host)
+{
+    bool any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+    return any ? "127.0.0.1" : host;
+}
+
 const char *fetch_host(const struct config *c)
 {
-    bool any = strcmp(c->host, "0.0.0.0") == 0 || strcmp(c->host, "::") == 0;
-    return any ? "127.0.0.1" : c->host;
+    return reachable(c->host);
 }
 
 static void fail(struct fetched *to, const char *why)
@@ -161,4 +166,16 @@ void fetch_from_config(const struct config *c, const char *path, struct fetched 
 void fetched_done(struct fetched *f)
 {
     buffer_free(&f->body);
+}
+
+void fetch_for_operators(const struct config *c, const char *path, struct fetched *to)
+{
+    bool is_apart = c->admin_port != 0;
+    struct buffer header = { 0 };
+    if (c->admin_token[0] != '\0')
+        buffer_printf(&header, "Authorization: Bearer %s\r\n", c->admin_token);
+    buffer_add(&header, "", 1);
+    fetch(reachable(is_apart ? c->admin_host : c->host), (int)(is_apart ? c->admin_port : c->port),
+          path, header.at, to);
+    buffer_free(&header);
 }

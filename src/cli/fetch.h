@@ -18,5 +18,7 @@ struct fetched {
 void fetch(const char *host, int port, const char *path, const char *header, struct fetched *to);
 void fetch_from_config(const struct config *c, const char *path, struct fetched *to);
 void fetched_done(struct fetched *f);
+// The same of what it tells operators alone: where it does, with the admin token.
+void fetch_for_operators(const struct config *c, const char *path, struct fetched *to);
 // Where the broker of these settings is reached from here: any address is 127.0.0.1.
 const char *fetch_host(const struct config *c);

@@ -1,7 +1,7 @@
 // bond-broker status: how the broker of these settings is, for people.
 //
 // /health says whether it answers, /ready whether it can serve, /stats (of a broker that has
-// it) what it counts. Where the latter is asked for is fetch_stats's to say.
+// it) what it counts.
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -16,11 +16,6 @@ struct status {
     bool is_ready, has_stats;
     struct buffer detail; // why it is not ready
 };
-
-static void fetch_stats(const struct config *c, struct fetched *to)
-{
-    fetch_from_config(c, "/stats", to);
-}
 
 static void read_detail(struct status *s)
 {
@@ -42,7 +37,7 @@ static void ask(const struct config *c, struct status *s)
     s->is_ready = s->ready.status == 200;
     if (!s->is_ready)
         read_detail(s);
-    fetch_stats(c, &s->stats);
+    fetch_for_operators(c, "/stats", &s->stats);
     s->has_stats = s->stats.status == 200 && json_valid(buffer_view(&s->stats.body));
 }
 

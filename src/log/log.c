@@ -214,6 +214,17 @@ int64_t log_count_events(const struct log *l, uint64_t from, uint64_t to)
     return count;
 }
 
+int64_t log_count_bytes(const struct log *l, struct cursor from)
+{
+    if (from.seq >= l->end_seq)
+        return 0;
+    const struct extent *e = extent_of(l, from.seq), *end = last_extent(l) + 1;
+    int64_t bytes = -(int64_t)segment_start(e->segment, (uint32_t)(from.seq - e->first_seq));
+    for (; e < end; e++)
+        bytes += e->end;
+    return bytes - from.skip;
+}
+
 bool log_has_gaps(const struct log *l, uint64_t from, uint64_t to)
 {
     return from < to && (uint64_t)log_count_events(l, from, to) < to - from;

@@ -70,6 +70,7 @@ const struct item *log_item(const struct log *l, uint64_t seq); // CHECKs that i
 // Events, and whether there are gaps, among the items from `from` up to `to`: all of
 // them are here. The work is one step for each extent between the two, not for each item.
 int64_t log_count_events(const struct log *l, uint64_t from, uint64_t to);
+int64_t log_count_bytes(const struct log *l, struct cursor from); // from there to its end
 bool log_has_gaps(const struct log *l, uint64_t from, uint64_t to);
 
 // The worker's side.

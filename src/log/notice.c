@@ -6,7 +6,8 @@
 
 const char *gap_reason_name(enum gap_reason reason)
 {
-    static const char *const names[] = { "window", "limit", "trimmed", "slow", "reset" };
+#define GAP_NAME(name, text) text,
+    static const char *const names[] = { GAP_REASONS(GAP_NAME) };
     return names[reason];
 }
 

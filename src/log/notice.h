@@ -5,7 +5,16 @@
 #include "base/base.h"
 #include "wire/eventid.h"
 
-enum gap_reason { GAP_WINDOW, GAP_LIMIT, GAP_TRIMMED, GAP_SLOW, GAP_RESET };
+#define GAP_REASONS(X)                                                                             \
+    X(WINDOW, "window")                                                                            \
+    X(LIMIT, "limit")                                                                              \
+    X(TRIMMED, "trimmed")                                                                          \
+    X(SLOW, "slow")                                                                                \
+    X(RESET, "reset")
+#define GAP_ENUMERATOR(name, text) GAP_##name,
+enum gap_reason { GAP_REASONS(GAP_ENUMERATOR) };
+#define GAP_COUNT_ONE(name, text) +1
+enum { GAP_REASONS_COUNT = GAP_REASONS(GAP_COUNT_ONE) };
 const char *gap_reason_name(enum gap_reason reason);
 
 #define MISSED_UNKNOWN (-1)

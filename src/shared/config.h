@@ -29,6 +29,9 @@ struct config {
     int64_t max_followed;           // streams followed in Redis
     int64_t expire_live;            // 1: a token's end ends its connection
     int64_t compression;            // 1: permessage-deflate is offered
+    char *admin_token;              // for /metrics and the like; "": none, local callers only
+    int64_t admin_port;             // 0: they are at `port`
+    char *admin_host;
     char *allowed_origins;          // comma-separated; "": all
     int64_t ping_seconds, pong_seconds;
     int64_t handshake_seconds;

@@ -65,6 +65,12 @@ static struct in6_addr peer_address(int fd)
     return ((struct sockaddr_in6 *)&s)->sin6_addr;
 }
 
+bool door_is_loopback(int fd)
+{
+    struct in6_addr a = peer_address(fd);
+    return IN6_IS_ADDR_LOOPBACK(&a) || (IN6_IS_ADDR_V4MAPPED(&a) && a.s6_addr[12] == 127);
+}
+
 // Proxies write 1.2.3.4, 1.2.3.4:567, ::1, [::1]:567.
 static bool parse_address(struct view text, struct in6_addr *out)
 {

@@ -28,6 +28,8 @@ void door_done(struct door *d);
 // counts by its /64, which is what one household or host has.
 struct in6_addr door_address(int fd, struct view forwarded_for, int64_t hops);
 
+bool door_is_loopback(int fd); // does the peer call from this machine?
+
 // For people: "192.0.2.7", "2001:db8:1:2::/64".
 #define DOOR_ADDRESS_MAX (INET6_ADDRSTRLEN + 3)
 void door_show_address(const struct in6_addr *address, char out[DOOR_ADDRESS_MAX]);

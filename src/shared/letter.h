@@ -3,6 +3,7 @@
 //   worker ──FOLLOW, UNFOLLOW, REFRESH──▶ tail
 //   tail ──NEWS, FAILED, UNFOLLOWED──▶ worker
 //   worker ──WATCH, UNWATCH──▶ tail      tail ──FOUND, UNWATCHABLE, UNWATCHED──▶ worker
+//   worker ──LIST──▶ tail ──LISTED──▶ worker      (listing.h)
 //   broker ──DRAIN, STOP──▶ worker      broker ──STOP──▶ tail
 //
 // A subscription is one worker's interest in one stream in one form. The worker names it by a
@@ -29,9 +30,18 @@ enum letter_kind {
     LETTER_UNWATCHED,
     LETTER_DRAIN,
     LETTER_STOP,
+    LETTER_LIST,
+    LETTER_LISTED,
 };
 
 struct stream; // the worker's name for a subscription
+
+// What a worker lets others see of a subscription, at any time: the tail may look as long as
+// it has the subscription, for the worker keeps it until UNFOLLOWED.
+struct listening {
+    atomic_uint clients;
+    atomic_ullong lag_events, lag_ms; // of the slowest, as of the last survey
+};
 
 // FOLLOW, UNFOLLOW, REFRESH. The tail frees it.
 // REFRESH asks that the stream be read now; NEWS with `refreshed` answers when
@@ -40,6 +50,7 @@ struct request {
     struct letter letter;
     struct mailbox *from; // the worker's; the worker outlives the tail's use of it
     struct stream *stream;
+    const struct listening *listening;
     enum form form;
     size_t id_len;
     char id[]; // the stream's

@@ -150,7 +150,7 @@ static void answer_older(struct feed *f, struct view reply)
         feed_take_older(f, &r, &node);
 }
 
-static void answer_time(struct source *s, int64_t sent_ms, struct view reply)
+static void answer_time(struct source *s, int64_t sent_us, struct view reply)
 {
     struct resp_reader r = resp_open(reply);
     struct resp_node node, seconds, micros;
@@ -164,7 +164,7 @@ static void answer_time(struct source *s, int64_t sent_ms, struct view reply)
     }
     int64_t redis_ms = (int64_t)(sec * MS_PER_S + us / 1000);
     atomic_store(&s->pulse->redis_ahead_ms,
-                 skew_learn(&s->skew, sent_ms, clock_mono_ms(), redis_ms));
+                 skew_learn(&s->skew, sent_us / 1000, clock_mono_ms(), redis_ms));
 }
 
 // All that Redis pushed before it answered has been taken: a stream that is not dirty now
@@ -208,8 +208,11 @@ static void answer_read(struct ask a, struct view reply)
 void answers_take(struct source *s, struct view reply)
 {
     struct ask a = asks_take(s);
+    if (a.sent_us > 0)
+        metrics_observe(s->metrics, HISTOGRAM_REDIS_ROUND_TRIP,
+                        (uint64_t)(clock_mono_us() - a.sent_us), 1);
     switch (a.kind) {
-    case ASK_TIME: answer_time(s, a.sent_ms, reply); break;
+    case ASK_TIME: answer_time(s, a.sent_us, reply); break;
     case ASK_FENCE: answer_fence(s, a.epoch, reply); break;
     case ASK_SCAN: discovery_take(s->discovery, reply); break;
     case ASK_SERVER: s->server_id_len = hotline_server_id(reply, s->server_id); break;

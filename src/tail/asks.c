@@ -115,17 +115,18 @@ static void send_read(struct feed *f)
             send_older(f, window, ASK_QUEUED);
         send_range(f, ASK_QUEUED_RANGE);
         command(s, 1, &VIEW("EXEC"), ASK_CHECK, f);
-        stats_add(&s->stats->redis_checks, 1);
+        metrics_add(s->metrics, METRIC_REDIS_CHECKS, 1);
     } else {
         if (!f->placed)
             send_older(f, window, ASK_OLDER);
         send_range(f, ASK_RANGE);
-        stats_add(&s->stats->redis_reads, 1);
+        metrics_add(s->metrics, METRIC_REDIS_READS, 1);
     }
     f->asked = true;
     deadline_cancel(&f->recheck); // this read shows all that Redis has told of so far
     telling_read_sent(f);
     newest_ask(s)->bytes = bytes;
+    newest_ask(s)->sent_us = clock_mono_us();
     s->bytes_in_flight += bytes;
     s->reads_in_flight++;
     ring_refresh_sent(&f->ring);
@@ -187,7 +188,7 @@ void asks_server(struct source *s)
 void asks_time(struct source *s)
 {
     command(s, 1, &VIEW("TIME"), ASK_TIME, NULL);
-    newest_ask(s)->sent_ms = clock_mono_ms();
+    newest_ask(s)->sent_us = clock_mono_us();
 }
 
 void asks_fence(struct source *s)

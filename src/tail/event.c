@@ -5,12 +5,9 @@
 
 const char *event_verdict_name(enum event_verdict verdict)
 {
-    switch (verdict) {
-    case EVENT_OK: return "ok";
-    case EVENT_NOT_UTF8: return "not_utf8";
-    case EVENT_TOO_BIG: return "too_big";
-    }
-    return "unknown";
+#define EVENT_NAME(name, text) text,
+    static const char *const names[] = { "ok", SKIP_REASONS(EVENT_NAME) };
+    return names[verdict];
 }
 
 // Fields are pairs of texts. A name may come twice: the last one counts, as it

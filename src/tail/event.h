@@ -3,13 +3,16 @@
 #pragma once
 
 #include "base/base.h"
+#include "shared/codes.h"
 #include "wire/resp.h"
 
-enum event_verdict {
-    EVENT_OK,
-    EVENT_NOT_UTF8, // cannot go into a text message
-    EVENT_TOO_BIG,
-};
+#define EVENT_ENUMERATOR(name, text) EVENT_##name,
+enum event_verdict { EVENT_OK, SKIP_REASONS(EVENT_ENUMERATOR) };
+
+static inline enum skip_reason event_skip_reason(enum event_verdict verdict) // not of EVENT_OK
+{
+    return (enum skip_reason)(verdict - 1);
+}
 
 const char *event_verdict_name(enum event_verdict verdict);
 

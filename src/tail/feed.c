@@ -19,6 +19,7 @@ void feeds_init(struct feeds *all)
     list_init(&all->changed);
     list_init(&all->sweep);
     list_init(&all->warm);
+    list_init(&all->all);
 }
 
 void feeds_done(struct feeds *all)
@@ -59,6 +60,7 @@ struct feed *feed_new(struct feeds *all, struct view id)
     deadline_init(&f->second_read_end);
     ring_init(&f->ring, &all->rings, feed_id(f));
     list_push(&all->sweep, &f->in_sweep);
+    list_push(&all->all, &f->in_all);
     feed_mark_dirty(f);
     return f;
 }
@@ -77,20 +79,13 @@ void feed_doubt(struct feed *f)
 
 // ---- what an entry becomes ------------------------------------------------------
 
-// Ids are timestamps unless someone chose them: those of the ten years before `until_ms` are.
-static bool is_timestamp(uint64_t ms, int64_t until_ms)
-{
-    const int64_t year_ms = INT64_C(365) * 24 * 3600 * MS_PER_S;
-    return ms <= (uint64_t)until_ms && ms > (uint64_t)(until_ms - 10 * year_ms);
-}
-
 // When an event happened: its id says so. What we know of Redis's clock is an estimate:
 // an id a little ahead of it was given now. Where ids are no timestamps, when it came, or
 // "long ago" for what was there before us.
 static int64_t event_time(const struct feed *f, struct eventid id)
 {
     int64_t now_ms = feeds_redis_now_ms(f->all);
-    if (!is_timestamp(id.ms, now_ms + CLOCK_ERROR_MS))
+    if (!eventid_is_time(id, now_ms + CLOCK_ERROR_MS))
         return f->placed ? now_ms : 0;
     return (int64_t)id.ms < now_ms ? (int64_t)id.ms : now_ms;
 }
@@ -104,6 +99,7 @@ static void append_gap(struct feed *f, enum gap_reason reason, struct eventid be
     // As late as the newest that is missing, so that who asks from then on is told.
     int64_t time_ms = eventid_is_none(before) ? feeds_redis_now_ms(f->all) : event_time(f, before);
     ring_append_gap(&f->ring, &gap, time_ms);
+    metrics_add(f->all->metrics, METRIC_GAPS + reason, 1);
     feed_mark_changed(f);
 }
 
@@ -111,7 +107,7 @@ static void skip_event(struct feed *f, struct eventid id, enum event_verdict ver
 {
     struct feeds *all = f->all;
     uint64_t missed;
-    stats_add(&all->stats->events_skipped, 1);
+    metrics_add(all->metrics, METRIC_EVENTS_SKIPPED + event_skip_reason(verdict), 1);
     if (!say_limited(&all->odd_event, all->loop->now_ms, SAY_EVERY_MS, &missed))
         return;
     char text[EVENTID_MAX + 1];
@@ -130,8 +126,8 @@ static bool had_before(const struct feed *f, struct eventid id, struct view payl
         return false;
     int64_t now_ms = feeds_redis_now_ms(f->all);
     int64_t window_ms = f->all->config->ring_seconds * MS_PER_S;
-    return is_timestamp(id.ms, now_ms - window_ms) ||
-           (is_timestamp(id.ms, now_ms + CLOCK_ERROR_MS) && ring_had(&f->ring, id)) ||
+    return eventid_is_time(id, now_ms - window_ms) ||
+           (eventid_is_time(id, now_ms + CLOCK_ERROR_MS) && ring_had(&f->ring, id)) ||
            ring_has(&f->ring, id, payload);
 }
 
@@ -156,7 +152,7 @@ static void take_entry(struct feed *f, struct eventid id, struct resp_reader *r,
     }
     ring_append(&f->ring, id, event_time(f, id), payload);
     feed_mark_changed(f);
-    stats_add(&all->stats->events_read, 1);
+    metrics_add(all->metrics, METRIC_EVENTS_READ, 1);
 }
 
 // ---- what an answer says ----------------------------------------------------------
@@ -271,8 +267,6 @@ static void reset_feed(struct feed *f, const char *why)
     if (say_limited(&f->all->reset, f->all->loop->now_ms, LOSS_SAY_MS, &not_said))
         say(SAY_INFO, "stream_reset", SAY_V("stream", feed_id(f)), SAY_S("after", was),
             SAY_S("why", why), SAY_NOT_SAID(not_said));
-    stats_add(&f->all->stats->resets, 1);
-
     append_gap(f, GAP_RESET, (struct eventid){ 0 }, MISSED_UNKNOWN);
     if (eventid_cmp(f->ring.last, f->newest_before_reset) > 0)
         f->newest_before_reset = f->ring.last;
@@ -294,7 +288,6 @@ static void trimmed(struct feed *f, const struct stream_info *info, int64_t miss
     eventid_format(f->ring.last, after);
     if (missed != MISSED_UNKNOWN)
         snprintf(how_many, sizeof(how_many), "%" PRId64, missed);
-    stats_add(&f->all->stats->trimmed, 1);
     if (say_limited(&f->all->trimmed, f->all->loop->now_ms, LOSS_SAY_MS, &not_said))
         say(SAY_WARN, "events_trimmed", SAY_V("stream", feed_id(f)), SAY_S("after", after),
             SAY_S("missed", how_many), SAY_NOT_SAID(not_said),
@@ -482,7 +475,7 @@ void feed_take_beside(struct feed *f, const struct feed_read *read, struct resp_
     }
     struct intake taken = take_entries(f, read, r, entries);
     f->added += taken.fresh;
-    stats_add(&f->all->stats->hotline_reads, taken.fresh > 0);
+    metrics_add(f->all->metrics, METRIC_REDIS_HOTLINE_READS, taken.fresh > 0);
     if (taken.is_full)
         feed_mark_dirty(f); // there is more
 }

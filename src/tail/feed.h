@@ -16,8 +16,8 @@
 #include "base/loop.h"
 #include "base/table.h"
 #include "shared/config.h"
+#include "shared/metrics.h"
 #include "shared/pulse.h"
-#include "shared/stats.h"
 #include "tail/burst.h"
 #include "tail/loss.h"
 #include "tail/paging.h"
@@ -29,13 +29,14 @@ struct feeds {
     const struct config *config;
     const struct pulse *pulse;
     const struct loop *loop; // its time
-    struct stats *stats;
+    struct metrics *metrics;
     struct rings rings;
 
     struct list dirty;                  // to be read
     struct list changed;                // to be told
     struct list sweep;                  // all of them, the one that has waited longest first
     struct list warm;                   // those that change now, the latest last
+    struct list all;                    // all of them, in no order, for who lists them (lister.h)
     struct deadline_queue second_reads; // that something waits for before it is told
     uint64_t fresh_reads;               // that began something new in a stream that we had
     bool cannot_check;     // Redis refuses XINFO or MULTI: losses are explained without
@@ -55,7 +56,8 @@ struct feed {
     struct feeds *all;
     struct ring ring;
     struct table_node by_id;
-    struct list in_dirty, in_changed, in_sweep, in_warm;
+    struct list in_dirty, in_changed, in_sweep, in_warm, in_all;
+    uint32_t listed; // the last walk over all of them that has seen it
 
     struct eventid first; // of the entries that there were when we came
     uint64_t last_hash;   // of the fields of the entry at ring.last; 0: we have not seen them

@@ -28,6 +28,7 @@ void following_drop(struct feed *f)
         list_remove(&f->in_dirty);
         list_remove(&f->in_changed);
         list_remove(&f->in_warm);
+        list_remove(&f->in_all);
         deadline_cancel(&f->linger);
         deadline_cancel(&f->recheck);
         deadline_cancel(&f->retry);

@@ -96,6 +96,16 @@ static size_t ring_bytes(const struct ring *r)
     return bytes;
 }
 
+static void drop_for_memory(struct ring *r)
+{
+    const struct extent *oldest = log_extent(RAW(r), 0);
+    int64_t newest_ms = log_item(RAW(r), oldest->first_seq + oldest->count - 1)->time_ms;
+    if (newest_ms > r->all->shortened_to_ms)
+        r->all->shortened_to_ms = newest_ms;
+    metrics_add(r->all->metrics, METRIC_RING_SHORTENINGS, 1);
+    drop_oldest(r);
+}
+
 // Each ring has its limit, and all together have one. At the latter the segment goes
 // that was last appended to before all others, whosever it is: the window shrinks for
 // everyone alike, and a quiet stream's newest event is as new as its time says.
@@ -104,7 +114,7 @@ static void enforce_limits(struct ring *r)
     struct rings *all = r->all;
     uint64_t missed;
     while (RAW(r)->len > 1 && ring_bytes(r) > (size_t)all->config->ring_bytes)
-        drop_oldest(r);
+        drop_for_memory(r);
     while (all->bytes > (size_t)all->config->memory_bytes && !list_empty(&all->segments)) {
         struct ring *of = LIST_ITEM(all->segments.next, struct segment, by_age)->owner;
         if (of == r && RAW(r)->len == 1)
@@ -113,7 +123,7 @@ static void enforce_limits(struct ring *r)
             say(SAY_WARN, "rings_full", SAY_I("bytes", (int64_t)all->bytes),
                 SAY_V("shortened", of->id),
                 SAY_S("hint", "raise BOND_MEMORY_BYTES or lower BOND_RING_SECONDS"));
-        drop_oldest(of);
+        drop_for_memory(of);
         if (of != r) // r's subscribers will be told with what has just come
             ring_tell(of);
     }
@@ -210,6 +220,10 @@ static struct view encode(struct ring *r, enum form form, const struct item *ite
         form_gap(&r->all->writer, form, r->id, gap, out);
     else
         form_event(&r->all->writer, form, r->id, item->id, payload, out);
+    if (form_is_deflated(form) && item->kind == ITEM_EVENT) {
+        metrics_add(r->all->metrics, METRIC_COMPRESSION_INPUT_BYTES, payload.len);
+        metrics_add(r->all->metrics, METRIC_COMPRESSION_OUTPUT_BYTES, out->len);
+    }
     return buffer_view(out);
 }
 
@@ -433,6 +447,23 @@ bool ring_has_subscribers(const struct ring *r)
     return false;
 }
 
+struct ring_facts ring_describe(const struct ring *r, int64_t recent_ms)
+{
+    const struct log *raw = RAW(r);
+    struct ring_facts facts = { .bytes = ring_bytes(r) };
+    for (size_t form = 0; form < FORM_COUNT; form++)
+        subscribers_count(&r->editions[form].subscriptions, &facts.listeners, &facts.lag_events,
+                          &facts.lag_ms);
+    if (raw->first_seq == raw->end_seq)
+        return facts;
+    facts.first = log_item(raw, raw->first_seq)->id;
+    facts.oldest_ms = log_item(raw, raw->first_seq)->time_ms;
+    facts.newest_ms = log_item(raw, raw->end_seq - 1)->time_ms;
+    facts.recent_events =
+        (uint64_t)log_count_events(raw, log_seek_time(raw, recent_ms), raw->end_seq);
+    return facts;
+}
+
 bool ring_want_refresh(struct ring *r, const struct request *request)
 {
     return subscribers_want_refresh(&r->editions[request->form].subscriptions, request);
@@ -482,10 +513,10 @@ static void retell_due(struct deadline *d)
 
 // ---- start and end --------------------------------------------------------------
 
-void rings_init(struct rings *all, const struct config *config, struct stats *stats,
+void rings_init(struct rings *all, const struct config *config, struct metrics *metrics,
                 struct loop *loop)
 {
-    *all = (struct rings){ .config = config, .stats = stats, .loop = loop };
+    *all = (struct rings){ .config = config, .metrics = metrics, .loop = loop };
     list_init(&all->segments);
     list_init(&all->filling);
     all->fill_bytes = EDITION_BYTES_PER_TURN;

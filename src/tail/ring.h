@@ -15,14 +15,14 @@
 
 #include "log/form.h"
 #include "shared/config.h"
-#include "shared/stats.h"
+#include "shared/metrics.h"
 #include "tail/subscribers.h"
 
 #define EDITION_BYTES_PER_TURN (32 * KIB) // one or two ms to deflate
 
 struct rings {
     const struct config *config;
-    struct stats *stats;
+    struct metrics *metrics;
     struct loop *loop;    // for its clock and its deadlines
     struct list segments; // the raw ones, by their last append; the others go with them
     size_t bytes;         // of all
@@ -32,6 +32,9 @@ struct rings {
     size_t fill_bytes;   // of them all, in one turn of the loop
     struct form_writer writer;
     struct buffer scratch;
+    // When the newest event happened that was dropped for memory since this was last set to
+    // 0 (Redis's clock): how far back a ring reaches at least.
+    int64_t shortened_to_ms;
     struct say_limit full, memory_out;
 };
 
@@ -61,7 +64,7 @@ struct ring {
     uint64_t epoch;      // see pulse.h; as of the last time that we were up to date
 };
 
-void rings_init(struct rings *all, const struct config *config, struct stats *stats,
+void rings_init(struct rings *all, const struct config *config, struct metrics *metrics,
                 struct loop *loop);
 void rings_done(struct rings *all);
 
@@ -87,6 +90,16 @@ void ring_subscribe(struct ring *r, const struct request *request);
 bool ring_unsubscribe(struct ring *r, const struct request *request); // false: was none
 // To everyone: the stream cannot be followed. Nobody is subscribed then.
 void ring_fail(struct ring *r, int close_code, const char *reason);
+// What there is of it, for people.
+struct ring_facts {
+    struct eventid first;         // the oldest event; 0-0: none
+    int64_t oldest_ms, newest_ms; // when it and the newest one happened; 0: not known
+    size_t bytes;                 // in all editions
+    uint64_t recent_events;       // those that happened at recent_ms or later
+    uint64_t listeners, lag_events, lag_ms;
+};
+struct ring_facts ring_describe(const struct ring *r, int64_t recent_ms);
+
 bool ring_has_subscribers(const struct ring *r);
 
 // A refresh is wanted, then under way when a read is sent, then done when that read

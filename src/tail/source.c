@@ -14,7 +14,7 @@ void source_init(struct source *s)
     feeds_init(&s->feeds);
     telling_init(&s->feeds);
     loop_add_queue(s->loop, &s->feeds.second_reads);
-    rings_init(&s->feeds.rings, s->config, s->stats, s->loop);
+    rings_init(&s->feeds.rings, s->config, s->metrics, s->loop);
     deadline_init(&s->poll);
     deadline_init(&s->hold);
 }

@@ -35,7 +35,7 @@ struct ask {
     enum ask_kind kind;
     struct feed *feed;
     size_t bytes;    // of a read: what its answer is expected to bring
-    int64_t sent_ms; // of TIME: when, monotonic
+    int64_t sent_us; // of a read and of TIME: when, monotonic
     uint64_t epoch;  // of FENCE: the recovery that it was asked in
 };
 
@@ -48,7 +48,7 @@ struct hot {
 struct source {
     const struct config *config;
     struct pulse *pulse;
-    struct stats *stats;
+    struct metrics *metrics; // a row of its own
     struct loop *loop;
     struct following *following; // which finds a feed by its id
     struct discovery *discovery; // which streams there are
@@ -88,7 +88,7 @@ struct source {
     int64_t down_since_ms; // monotonic; 0: it is up
 };
 
-// The owner has set the first part and feeds.config to feeds.stats; the link and the
+// The owner has set the first part and feeds.config to feeds.metrics; the link and the
 // hotline are its to make, and source_done frees them. No feed is left then.
 void source_init(struct source *s);
 void source_done(struct source *s);

@@ -6,6 +6,7 @@ struct subscription {
     struct list node;
     struct mailbox *to;
     struct stream *stream;
+    const struct listening *listening;
     uint64_t told_first_seq, told_end_seq, told_epoch;
     struct eventid told_last;
     bool told_ready;
@@ -27,6 +28,7 @@ void subscribers_add(struct list *all, const struct request *request, uint64_t t
     struct subscription *s = must_alloc(sizeof(*s));
     *s = (struct subscription){ .to = request->from,
                                 .stream = request->stream,
+                                .listening = request->listening,
                                 .told_end_seq = told_end_seq };
     list_push(all, &s->node);
 }
@@ -80,6 +82,23 @@ void subscribers_move_refresh(struct list *all, enum refresh from, enum refresh 
         struct subscription *s = LIST_ITEM(node, struct subscription, node);
         if (s->refresh == from)
             s->refresh = to;
+    }
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+void subscribers_count(const struct list *all, uint64_t *clients, uint64_t *lag_events,
+                       uint64_t *lag_ms)
+{
+    LIST_EACH (node, all) {
+        const struct listening *l = LIST_ITEM(node, struct subscription, node)->listening;
+        *clients += atomic_load_explicit(&l->clients, memory_order_relaxed);
+        *lag_events =
+            larger(*lag_events, atomic_load_explicit(&l->lag_events, memory_order_relaxed));
+        *lag_ms = larger(*lag_ms, atomic_load_explicit(&l->lag_ms, memory_order_relaxed));
     }
 }
 

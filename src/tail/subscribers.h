@@ -32,6 +32,10 @@ void subscriber_refuse(const struct request *request, int close_code, const char
 bool subscribers_want_refresh(struct list *all, const struct request *request); // false: was none
 void subscribers_move_refresh(struct list *all, enum refresh from, enum refresh to);
 
+// Adds up those of them, and finds the slowest: *clients, *lag_events, *lag_ms are gone on with.
+void subscribers_count(const struct list *all, uint64_t *clients, uint64_t *lag_events,
+                       uint64_t *lag_ms);
+
 // Posts to each what it does not know yet. False: somebody's mailbox is full, and it is to
 // be told later.
 bool subscribers_tell(struct list *all, const struct tidings *tidings);

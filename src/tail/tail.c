@@ -10,17 +10,21 @@
 #include "tail/discovery.h"
 #include "tail/following.h"
 #include "tail/hot.h"
+#include "tail/lister.h"
 #include "tail/telling.h"
 #include "tail/trouble.h"
 
 #define TICK_MS 1000 // sweep slice and clock check
 #define CLOCK_EVERY_TICKS 5
+#define SHORTFALL_TICKS 10
 #define POLLS_PER_MS 5 // without tracking: reads a millisecond at most
 #define DOWN_SAY_MS 30000
+#define SOURCE_NAME_MAX 256
 
 struct tail {
     const struct config *config;
-    struct stats stats;
+    struct metrics metrics, source_metrics;
+    char source_name[SOURCE_NAME_MAX + 1];
     pthread_t thread;
     bool running;
     struct loop loop;
@@ -29,10 +33,12 @@ struct tail {
     struct source source;
     struct following following;
     struct discovery discovery;
+    struct lister lister;
 
     struct deadline_queue ticks;
     struct deadline tick;
     uint64_t tick_count;
+    int64_t shortfall_ms[2]; // the most of this stretch of SHORTFALL_TICKS, and of the last one
 };
 
 // ---- the link's events ----------------------------------------------------------
@@ -74,6 +80,10 @@ static void link_came_up(void *ctx)
     say_up(s);
     s->down_why[0] = '\0';
     s->down_since_ms = 0;
+    if (metrics_get(s->metrics, METRIC_REDIS_CONNECTS) > 0)
+        metrics_add(s->metrics, METRIC_REDIS_RECONNECTS, 1);
+    metrics_add(s->metrics, METRIC_REDIS_CONNECTS, 1);
+    metrics_set(s->metrics, METRIC_REDIS_TRACKING, link_tracks(s->link));
     asks_time(s);
     asks_server(s);
     source_mark_all_dirty(s);
@@ -147,6 +157,10 @@ static void take_letter(void *ctx, struct letter *letter)
         free(watch);
         return;
     }
+    if (letter->kind == LETTER_LIST) {
+        lister_take(&t->lister, CONTAINER_OF(letter, struct listing_request, letter));
+        return;
+    }
     struct request *request = CONTAINER_OF(letter, struct request, letter);
     following_take(&t->following, request);
     free(request);
@@ -201,9 +215,18 @@ static bool look_for_streams(struct source *s)
     return discovery_turn(s->discovery);
 }
 
+static void turned(void *ctx, int64_t us)
+{
+    struct tail *t = ctx;
+    metrics_observe(&t->metrics, HISTOGRAM_TURN, (uint64_t)us, 1);
+    metrics_set(&t->metrics, METRIC_STREAMS_FOLLOWED, t->following.by_id.len);
+    metrics_set(&t->metrics, METRIC_RING_BYTES, t->source.feeds.rings.bytes);
+}
+
 static bool before_sleep(void *ctx)
 {
-    struct source *s = &((struct tail *)ctx)->source;
+    struct tail *t = ctx;
+    struct source *s = &t->source;
     trouble_look(s);
     take_pulse(s);
     tell_changes(s);
@@ -212,8 +235,29 @@ static bool before_sleep(void *ctx)
     bool names_left = look_for_streams(s);
     link_flush(s->link);
     hot_wait(s);
+    bool listing_left = lister_run(&t->lister, &s->feeds, s->metrics->source);
     bool reads_left = !list_empty(&s->feeds.dirty) && asks_may_read(s) && s->reads_in_flight == 0;
-    return editions_left || reads_left || names_left;
+    return editions_left || listing_left || reads_left || names_left;
+}
+
+// How much of the window the rings lack for want of memory: the most of the last two
+// stretches, so that it is seen by who looks every ten seconds.
+static void note_shortfall(struct tail *t)
+{
+    struct rings *rings = &t->source.feeds.rings;
+    int64_t window_ms = t->config->ring_seconds * MS_PER_S, lacks_ms = 0;
+    if (rings->shortened_to_ms > 0)
+        lacks_ms = window_ms - (feeds_redis_now_ms(&t->source.feeds) - rings->shortened_to_ms);
+    rings->shortened_to_ms = 0;
+    if (t->tick_count % SHORTFALL_TICKS == 0) {
+        t->shortfall_ms[1] = t->shortfall_ms[0];
+        t->shortfall_ms[0] = 0;
+    }
+    if (lacks_ms > t->shortfall_ms[0])
+        t->shortfall_ms[0] = lacks_ms < window_ms ? lacks_ms : window_ms;
+    int64_t most_ms = t->shortfall_ms[t->shortfall_ms[0] > t->shortfall_ms[1] ? 0 : 1];
+    metrics_set(&t->metrics, METRIC_RING_SHORTFALL_SECONDS, (uint64_t)most_ms);
+    metrics_set(&t->metrics, METRIC_RING_SPAN_SECONDS, (uint64_t)(window_ms - most_ms));
 }
 
 static void tick_due(struct deadline *d)
@@ -221,14 +265,14 @@ static void tick_due(struct deadline *d)
     struct tail *t = CONTAINER_OF(d, struct tail, tick);
     struct source *s = &t->source;
     size_t sweep_s = (size_t)t->config->sweep_seconds;
+    t->tick_count++;
     hot_count_reads(s);
+    note_shortfall(t);
     if (link_is_up(s->link)) {
         source_sweep(s, (t->following.by_id.len + sweep_s - 1) / sweep_s);
-        if (++t->tick_count % CLOCK_EVERY_TICKS == 0)
+        if (t->tick_count % CLOCK_EVERY_TICKS == 0)
             asks_time(s);
     }
-    atomic_store(&t->stats.streams, t->following.by_id.len);
-    atomic_store(&t->stats.ring_bytes, s->feeds.rings.bytes);
     deadline_arm(&t->ticks, d, t->loop.now_ms);
 }
 
@@ -283,10 +327,11 @@ static void init_source(struct tail *t, struct pulse *pulse)
 {
     struct source *s = &t->source;
     *s = (struct source){
-        .config = t->config, .pulse = pulse, .stats = &t->stats, .loop = &t->loop
+        .config = t->config, .pulse = pulse, .metrics = &t->source_metrics, .loop = &t->loop
     };
-    s->feeds =
-        (struct feeds){ .config = t->config, .pulse = pulse, .loop = &t->loop, .stats = &t->stats };
+    s->feeds = (struct feeds){
+        .config = t->config, .pulse = pulse, .loop = &t->loop, .metrics = s->metrics
+    };
     source_init(s);
     redis_url_show(&t->config->redis_url, &s->name);
     source_add_queue(s, &s->polls, t->config->poll_ms, poll_due);
@@ -296,6 +341,7 @@ static void init_source(struct tail *t, struct pulse *pulse)
     following_init(&t->following, s);
     discovery_init(&t->discovery, t->config, &t->loop);
     s->discovery = &t->discovery;
+    lister_init(&t->lister);
 }
 
 static void tail_free(struct tail *t)
@@ -304,15 +350,32 @@ static void tail_free(struct tail *t)
     answers_lost(&t->source);
     following_done(&t->following);
     discovery_done(&t->discovery);
+    lister_done(&t->lister);
     source_done(&t->source);
     loop_done(&t->loop);
     free(t);
 }
 
-struct tail *tail_new(const struct config *config, struct pulse *pulse, char **why)
+// The tail's row, and that of its one source, by which its figures are labelled.
+static void add_rows(struct tail *t, struct metric_rows *rows)
+{
+    const struct redis_url *url = &t->config->redis_url;
+    snprintf(t->source_name, sizeof(t->source_name), url->unix_socket ? "%s" : "%s:%d", url->host,
+             url->port);
+    t->metrics.thread = "tail";
+    metrics_set(&t->metrics, METRIC_RING_SPAN_SECONDS,
+                (uint64_t)(t->config->ring_seconds * MS_PER_S));
+    t->source_metrics.source = t->source_name;
+    metric_rows_add(rows, &t->metrics);
+    metric_rows_add(rows, &t->source_metrics);
+}
+
+struct tail *tail_new(const struct config *config, struct pulse *pulse, struct metric_rows *rows,
+                      char **why)
 {
     struct tail *t = must_alloc(sizeof(*t));
     *t = (struct tail){ .config = config };
+    add_rows(t, rows);
     deadline_init(&t->tick);
     if (!loop_init(&t->loop) || !mailbox_init(&t->mailbox, take_letter, t) ||
         !mailbox_open(&t->mailbox, &t->loop)) {
@@ -320,6 +383,7 @@ struct tail *tail_new(const struct config *config, struct pulse *pulse, char **w
         return NULL;
     }
     t->loop.before_sleep = before_sleep;
+    t->loop.turned = turned;
     t->loop.ctx = t;
     deadline_queue_init(&t->ticks, TICK_MS, tick_due);
     loop_add_queue(&t->loop, &t->ticks);
@@ -346,11 +410,6 @@ bool tail_start(struct tail *t, char **why)
 struct mailbox *tail_mailbox(struct tail *t)
 {
     return &t->mailbox;
-}
-
-const struct stats *tail_stats(const struct tail *t)
-{
-    return &t->stats;
 }
 
 void tail_stop(struct tail *t)

@@ -20,15 +20,16 @@
 
 #include "shared/config.h"
 #include "shared/letter.h"
+#include "shared/metrics.h"
 #include "shared/pulse.h"
-#include "shared/stats.h"
 
 struct tail;
 
 // Prepares a tail; tail_start starts its thread. NULL or false: *why says what failed
 // (a sentence to be freed), and the process is to end.
-struct tail *tail_new(const struct config *config, struct pulse *pulse, char **why);
+// Its rows of metrics are added to `rows`.
+struct tail *tail_new(const struct config *config, struct pulse *pulse, struct metric_rows *rows,
+                      char **why);
 bool tail_start(struct tail *t, char **why);
 struct mailbox *tail_mailbox(struct tail *t);
-const struct stats *tail_stats(const struct tail *t);
 void tail_stop(struct tail *t); // waits for the thread's end, and frees; the workers have ended

@@ -23,6 +23,14 @@ static inline bool eventid_is_none(struct eventid id)
     return id.ms == 0 && id.seq == 0;
 }
 
+// Ids are Redis's time unless someone chose them: those of the ten years before `until_ms`
+// (Unix time) are taken for times.
+static inline bool eventid_is_time(struct eventid id, int64_t until_ms)
+{
+    const int64_t year_ms = INT64_C(365) * 24 * 3600 * MS_PER_S;
+    return id.ms <= (uint64_t)until_ms && id.ms > (uint64_t)(until_ms - 10 * year_ms);
+}
+
 // The ids next to it, which need not be an event's. None is before 0-0, or after
 // the largest.
 static inline struct eventid eventid_before(struct eventid id)

@@ -125,6 +125,16 @@ size_t ws_control(uint8_t out[2 + WS_CONTROL_MAX], enum ws_opcode opcode, struct
     return header + payload.len;
 }
 
+size_t ws_close_index(int code)
+{
+#define WS_CLOSE_NUMBER(name, number) number,
+    static const int codes[] = { WS_CLOSE_CODES(WS_CLOSE_NUMBER) };
+    size_t i = 0;
+    while (i < ARRAY_LEN(codes) && codes[i] != code)
+        i++;
+    return i;
+}
+
 size_t ws_close(uint8_t out[2 + WS_CONTROL_MAX], int code, struct view reason)
 {
     if (code == WS_CLOSE_NONE)

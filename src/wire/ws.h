@@ -7,20 +7,28 @@
 
 enum ws_opcode { WS_CONT = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
 
+// The codes that the broker closes with.
+#define WS_CLOSE_CODES(X)                                                                          \
+    X(NORMAL, 1000)                                                                                \
+    X(GOING_AWAY, 1001)                                                                            \
+    X(PROTOCOL, 1002)                                                                              \
+    X(BAD_DATA, 1007)                                                                              \
+    X(POLICY, 1008)                                                                                \
+    X(TOO_BIG, 1009)                                                                               \
+    X(FAILURE, 1011)                                                                               \
+    X(TRY_LATER, 1013)                                                                             \
+    X(EXPIRED, 4001)                                                                               \
+    X(NOTHING, 4003)                                                                               \
+    X(BEHIND, 4008)
+#define WS_CLOSE_ENUMERATOR(name, code) WS_CLOSE_##name = code,
 enum ws_close_code {
-    WS_CLOSE_NORMAL = 1000,
-    WS_CLOSE_GOING_AWAY = 1001,
-    WS_CLOSE_PROTOCOL = 1002,
-    WS_CLOSE_NONE = 1005, // a close frame without a code; never on the wire
-    WS_CLOSE_BAD_DATA = 1007,
-    WS_CLOSE_POLICY = 1008,
-    WS_CLOSE_TOO_BIG = 1009,
-    WS_CLOSE_FAILURE = 1011,
-    WS_CLOSE_TRY_LATER = 1013,
-    WS_CLOSE_EXPIRED = 4001,
-    WS_CLOSE_NOTHING = 4003,
-    WS_CLOSE_BEHIND = 4008,
+    WS_CLOSE_CODES(WS_CLOSE_ENUMERATOR) // but for one that never is on the wire:
+    WS_CLOSE_NONE = 1005,               // a close frame without a code
 };
+#define WS_CLOSE_COUNT_ONE(name, code) +1
+enum { WS_CLOSE_CODES_COUNT = WS_CLOSE_CODES(WS_CLOSE_COUNT_ONE) };
+// The place of a code in that list; WS_CLOSE_CODES_COUNT when it is not there.
+size_t ws_close_index(int code);
 
 #define WS_HEADER_MAX 10   // bytes of a header that we send (no mask)
 #define WS_CONTROL_MAX 125 // bytes of a control frame's payload

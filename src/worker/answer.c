@@ -1,9 +1,11 @@
 #include "worker/answer.h"
 
 #include "base/clock.h"
+#include "worker/access.h"
 #include "worker/date.h"
 #include "worker/hub_client.h"
 #include "worker/page.h"
+#include "worker/reporting.h"
 #include "worker/requests.h"
 #include "worker/subscription.h"
 
@@ -52,7 +54,7 @@ static void refuse(struct client *c, const struct http_request *req, const struc
     http_refuse(client_reply(c), no->status, no->code, no->detail, buffer_view(&headers),
                 req->keep_alive);
     buffer_free(&headers);
-    stats_add(&all->stats->refused, 1);
+    clients_count_refusal(all, no->code);
     if (say_limited(&limit, all->loop->now_ms, SAY_EVERY_MS, &missed))
         say_refused(c, req, no, stream, missed);
 }
@@ -157,6 +159,31 @@ static void answer_preflight(struct client *c, const struct http_request *req, e
     buffer_free(&headers);
 }
 
+// For operators: a report, if the caller may have it.
+static void answer_report(struct client *c, const struct http_request *req, enum report_kind kind)
+{
+    struct refusal no;
+    const char *wrong;
+    if (!view_eq(req->method, VIEW("GET"))) {
+        page_method_not_allowed(req, "GET", date_line(clock_wall_ms()), client_reply(c));
+        return;
+    }
+    if (!access_check(req, c->all->config, door_is_loopback(c->fd), &no)) {
+        refuse(c, req, &no, VIEW(""));
+        if (view_eq(view_of(no.code), VIEW("token_invalid")))
+            slow_down(c, req);
+        return;
+    }
+    struct report *report = report_new(kind, req, &wrong);
+    no = (struct refusal){ 400, "bad_request", wrong, "" };
+    if (report && reporting_start(c, report))
+        return;
+    if (report)
+        no = (struct refusal){ 503, "unavailable", "too many lists of streams are being made",
+                               "Retry-After: 1\r\n" };
+    refuse(c, req, &no, VIEW(""));
+}
+
 static void answer_page(struct client *c, const struct http_request *req)
 {
     const struct page_state state = {
@@ -186,8 +213,14 @@ void answer_request(struct client *c, const struct http_request *req)
 {
     struct view raw_id;
     size_t reply = client_reply(c)->len;
-    enum route route = admission_route(req->path, &raw_id);
-    if (route == ROUTE_NONE)
+    enum report_kind report;
+    bool for_operators = c->admin || c->all->config->admin_port == 0;
+    enum route route = c->admin ? ROUTE_NONE : admission_route(req->path, &raw_id);
+    if (for_operators && report_route(req->path, &report)) {
+        answer_report(c, req, report);
+        if (c->state != CLIENT_HEAD)
+            return;
+    } else if (route == ROUTE_NONE)
         answer_page(c, req);
     else if (view_eq(req->method, VIEW("GET")))
         answer_stream(c, req, route, raw_id);
@@ -196,6 +229,6 @@ void answer_request(struct client *c, const struct http_request *req)
     else
         page_method_not_allowed(req, route_methods(route), date_line(clock_wall_ms()),
                                 client_reply(c));
-    if (view_eq(req->method, VIEW("HEAD")))
+    if (view_eq(req->method, VIEW("HEAD")) && c->state != CLIENT_DEAD)
         drop_body(client_reply(c), reply);
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "worker/report.h"
 
 int64_t clients_redis_now_ms(const struct clients *all)
 {
@@ -53,6 +54,7 @@ static void free_extra(struct client *c)
     if (x == NULL)
         return;
     client_forget_ending(c);
+    report_free(x->report);
     buffer_free(&x->in);
     outbox_done(&x->outbox, &c->all->budget);
     buffer_free(&x->handshake);
@@ -123,10 +125,39 @@ void client_leave_door(struct client *c)
     c->visitor = NULL;
 }
 
+static size_t kind_cell(const struct client *c)
+{
+    static const enum client_kind kinds[FORM_COUNT] = {
+        [FORM_RAW] = CLIENT_KIND_RAW,
+        [FORM_RAW_DEFLATED] = CLIENT_KIND_RAW_DEFLATED,
+        [FORM_ENVELOPE] = CLIENT_KIND_ENVELOPE,
+        [FORM_ENVELOPE_DEFLATED] = CLIENT_KIND_ENVELOPE_DEFLATED,
+        [FORM_SSE] = CLIENT_KIND_SSE,
+    };
+    if (client_hub(c))
+        return METRIC_CLIENTS + kinds[client_hub(c)->form];
+    bool history = c->extra && c->extra->wants_history;
+    return METRIC_CLIENTS + (history ? CLIENT_KIND_HISTORY : kinds[c->sub.stream->form]);
+}
+
+static void count_in(struct client *c)
+{
+    metrics_add(c->all->metrics, kind_cell(c), 1);
+    c->counted_in = true;
+}
+
+static void count_out(struct client *c)
+{
+    if (c->counted_in)
+        metrics_subtract(c->all->metrics, kind_cell(c), 1);
+    c->counted_in = false;
+}
+
 void client_leave_stream(struct client *c)
 {
     struct subscription *sub = &c->sub;
     struct hub *h = client_hub(c);
+    count_out(c);
     if (h) {
         if (c->state != CLIENT_DEAD)
             client_hold_rest(c);
@@ -137,6 +168,7 @@ void client_leave_stream(struct client *c)
     }
     if (sub->stream == NULL)
         return;
+    stream_count_listener(sub->stream, -1);
     if (c->state != CLIENT_DEAD && !sub->waiting)
         client_hold_rest(c);
     list_remove(&sub->node);
@@ -151,8 +183,8 @@ void client_leave_stream(struct client *c)
 
 void client_enter(struct client *c, enum client_state state, const char *why)
 {
-    static const char *const names[] = { "head",    "held",    "joining", "open",
-                                         "history", "closing", "dead" };
+    static const char *const names[] = { "head",    "held",   "joining", "open",
+                                         "history", "report", "closing", "dead" };
     struct clients *all = c->all;
     int64_t now_ms = all->loop->now_ms;
     if (say_enabled(SAY_DEBUG))
@@ -168,9 +200,14 @@ void client_enter(struct client *c, enum client_state state, const char *why)
     case CLIENT_HELD: deadline_arm(&all->holds, &c->deadline, now_ms); break;
     case CLIENT_JOINING: deadline_arm(&all->joins, &c->deadline, now_ms); break;
     case CLIENT_OPEN:
+        count_in(c);
         deadline_arm(client_is_sse(c) ? &all->comments : &all->pings, &c->deadline, now_ms);
         break;
-    case CLIENT_HISTORY: deadline_arm(&all->stalls, &c->deadline, now_ms); break;
+    case CLIENT_HISTORY:
+        count_in(c);
+        deadline_arm(&all->stalls, &c->deadline, now_ms);
+        break;
+    case CLIENT_REPORT: deadline_arm(&all->stalls, &c->deadline, now_ms); break;
     case CLIENT_CLOSING:
         client_leave_stream(c);
         client_forget_ending(c);
@@ -198,7 +235,9 @@ void client_die(struct client *c, const char *why)
     free_extra(c);
     c->all->count--;
     atomic_fetch_sub_explicit(c->all->total, 1, memory_order_relaxed);
-    stats_add(&c->all->stats->closed, 1);
+    metrics_set(c->all->metrics, METRIC_CONNECTIONS, c->all->count);
+    if (!c->counted_closed)
+        metrics_add(c->all->metrics, METRIC_CONNECTIONS_CLOSED + CLOSED_NONE, 1);
 }
 
 // The socket says that it takes more only when a third of its buffer is free, which takes
@@ -225,7 +264,7 @@ void clients_reap(struct clients *all)
 static bool may_be_read(const struct client *c, bool blocked)
 {
     const struct extra *x = c->extra;
-    if (c->peer_ended || c->state == CLIENT_HELD)
+    if (c->peer_ended || c->state == CLIENT_HELD || c->state == CLIENT_REPORT)
         return false;
     if (blocked && (c->state == CLIENT_HEAD || c->state == CLIENT_HISTORY))
         return false; // no more requests before the replies have left

@@ -5,7 +5,7 @@
 //   HEAD ──request, token, stream──▶ JOINING ──ring primed──▶ OPEN
 //    ▲ │ │                             │  └──▶ HISTORY         │
 //    │ │ └─ bad tokens ──▶ HELD ──┐    │          │            │
-//    │ └─ page, refusal ────┐     │    │          │            │
+//    │ └─ page, refusal ────┐     │    │          │            │      (REPORT: as HISTORY, from HEAD)
 //    │                      ▼     ▼    ▼          ▼            ▼
 //    └──── keep-alive ───── CLOSING ──all sent, the peer's end──▶ DEAD ──reaped after the turn
 //
@@ -28,8 +28,8 @@
 #include "log/excerpt.h"
 #include "shared/config.h"
 #include "shared/door.h"
+#include "shared/metrics.h"
 #include "shared/pulse.h"
-#include "shared/stats.h"
 #include "wire/http.h"
 #include "wire/ws.h"
 #include "worker/budget.h"
@@ -49,6 +49,7 @@ enum client_state {
     CLIENT_JOINING,
     CLIENT_OPEN,
     CLIENT_HISTORY,
+    CLIENT_REPORT,
     CLIENT_CLOSING,
     CLIENT_DEAD,
 };
@@ -64,7 +65,11 @@ struct subscription {
     bool told_stale : 1;   // the last `source` message that it got
     bool due : 1;          // with a pace: it may have the newest event now
     bool fresh : 1;        // with a pace: it has had one since the last tick
+    uint32_t surveyed;     // the last survey of lag that has seen it (lag.h)
 };
+
+struct lag_survey;
+struct report;
 
 struct client {
     struct watch watch;
@@ -79,11 +84,14 @@ struct client {
     struct subscription sub;
     int fd;
     uint8_t state;
-    uint8_t interest;    // what epoll watches for: EPOLLIN, EPOLLOUT
-    bool pinged : 1;     // a pong is due
-    bool progressed : 1; // bytes have left since its deadline was armed
-    bool peer_ended : 1; // nothing more comes from it, but it may still read
-    bool going_away : 1; // closes with 1001 once it has had all of the log
+    uint8_t interest;        // what epoll watches for: EPOLLIN, EPOLLOUT
+    bool pinged : 1;         // a pong is due
+    bool progressed : 1;     // bytes have left since its deadline was armed
+    bool peer_ended : 1;     // nothing more comes from it, but it may still read
+    bool going_away : 1;     // closes with 1001 once it has had all of the log
+    bool admin : 1;          // came by the listener for operators
+    bool counted_in : 1;     // in bond_clients
+    bool counted_closed : 1; // in bond_connections_closed_total
 };
 
 // What most clients do not need most of the time; made when needed, dropped when
@@ -99,6 +107,7 @@ struct extra {
     struct ws_reader reader;
     struct start start;      // where a waiting client wants to begin
     struct excerpt history;  // what is left of one that is being sent
+    struct report *report;   // REPORT: what is left of it (reporting.h)
     uint64_t limit;          // events of a history that it asked for
     struct gap gap;          // owed: of all that was passed over since the last one was told
     int64_t let_in_ms;       // Redis's clock, when it was let in to wait inside; 0: it was not
@@ -121,6 +130,7 @@ struct extra {
     bool chunked;       // a history goes out in chunks (HTTP/1.1)
     bool wants_history; // and not the stream
     bool history_ends;  // its last piece is in the outbox
+    bool report_begun;  // its head is in the outbox
     bool ping;          // a ping or comment is to be sent
     bool pong_waits;    // a pong is to be sent
     bool says_expiring; // `expiring` is to be sent
@@ -135,7 +145,8 @@ struct clients {
     struct loop *loop;
     const struct config *config;
     const struct pulse *pulse;
-    struct stats *stats;
+    struct metrics *metrics;               // this worker's row
+    const struct metric_rows *all_metrics; // and those of all threads
     struct streams *streams;
     struct patterns *patterns;
     struct door *door;
@@ -147,17 +158,20 @@ struct clients {
 
     size_t count; // connections of this worker
     bool draining;
-    struct list lobby;   // HEAD, HELD
+    struct list lobby;   // HEAD, HELD, REPORT
     struct list hubs;    // OPEN, with a hub
     struct list crowd;   // hubs that are to be flushed in this turn
     struct list leaving; // CLOSING
     struct list dead;
+    struct list reports; // those that wait for the tail
+    uint64_t tickets;    // of them all so far
     struct deadline_queue heads, holds, joins, pings, comments, pongs, stalls, drains, looks,
-        pauses, resumes, turns, seat_joins, pattern_joins, first_seats, no_seats;
+        pauses, resumes, turns, seat_joins, pattern_joins, first_seats, no_seats, report_waits;
     struct deadline look;   // at Redis's pulse, and at tokens that end soon
     struct client **ending; // those whose tokens end soon, in no order
     size_t ending_len, ending_cap;
     struct budget budget;
+    struct lag_survey *lag;
     struct paces paces;
     struct inflater *inflater; // made when the first client needs it
     struct buffer text;
@@ -191,6 +205,12 @@ bool client_got_on(struct client *c);
 void client_hold_rest(struct client *c);
 
 void clients_reap(struct clients *all); // frees the dead, once a turn
+
+// A request was refused with that `error` (shared/codes.h).
+static inline void clients_count_refusal(struct clients *all, const char *code)
+{
+    metrics_add(all->metrics, METRIC_REQUESTS_REFUSED + refusal_code(code), 1);
+}
 
 int64_t clients_redis_now_ms(const struct clients *all); // Redis's clock
 static inline int64_t clients_window_start_ms(const struct clients *all)

@@ -1,8 +1,5 @@
 #include "worker/clients.h"
 
-#include <errno.h>
-#include <sys/socket.h>
-
 #include "base/clock.h"
 #include "wire/deflate.h"
 #include "worker/closing.h"
@@ -12,8 +9,12 @@
 #include "worker/history.h"
 #include "worker/hub_client.h"
 #include "worker/hub_patterns.h"
+#include "worker/lag.h"
+#include "worker/pacing.h"
+#include "worker/reporting.h"
 #include "worker/requests.h"
 #include "worker/seat.h"
+#include "worker/serving.h"
 #include "worker/subscription.h"
 
 #define HOLD_MS 1000
@@ -23,137 +24,7 @@
 #define RESUME_MS 50      // between looks at whether a client has waited enough
 #define TURN_MS 1         // the others' turn comes before its next requests
 #define SAY_EVERY_MS 10000
-
-// ---- what epoll says ------------------------------------------------------------
-
-static void keep_input(struct client *c, const char *at, size_t len)
-{
-    buffer_add(&client_extra(c)->in, at, len);
-    client_recount(c, false);
-}
-
-static void take_input(struct client *c, char *at, size_t len)
-{
-    switch ((enum client_state)c->state) {
-    case CLIENT_HEAD:
-        keep_input(c, at, len);
-        requests_take(c);
-        break;
-    case CLIENT_JOINING: // it may not send yet; what it sends is kept within a bound
-        if (client_is_sse(c))
-            break;
-        keep_input(c, at, len);
-        if (c->extra->wants_history)
-            client_watch(c, c->interest & EPOLLOUT);
-        else if (c->extra->in.len > INPUT_MAX)
-            client_die(c, "sent too much before the handshake was over");
-        break;
-    case CLIENT_OPEN:
-        if (!client_is_sse(c)) // whose clients have nothing more to say
-            frames_take(c, at, len);
-        break;
-    case CLIENT_HISTORY: keep_input(c, at, len); break; // its next requests
-    case CLIENT_HELD:
-    case CLIENT_CLOSING: // too late
-    case CLIENT_DEAD: break;
-    }
-}
-
-// What came before it could be looked at: early bytes, once the client is let in; the next
-// requests, once a history has been sent; the rest, once the client has waited enough.
-static void take_kept_input(struct client *c)
-{
-    if (c->state == CLIENT_HEAD && c->extra && c->extra->in.len > 0)
-        requests_take(c);
-    if (c->state != CLIENT_OPEN || c->extra == NULL || c->extra->in.len == 0 ||
-        (c->extra->hub && hub_is_busy(c)))
-        return;
-    struct buffer kept = c->extra->in;
-    c->extra->in = (struct buffer){ 0 };
-    take_input(c, kept.at, kept.len);
-    buffer_free(&kept);
-    if (c->state != CLIENT_DEAD)
-        client_drop_extra_if_idle(c);
-}
-
-static bool is_owed_a_reply(const struct client *c)
-{
-    if (c->state == CLIENT_HEAD && c->extra && deadline_armed(&c->extra->resume))
-        return true; // to requests that wait for their turn
-    return client_is_for_history(c) ||
-           ((c->state == CLIENT_HEAD || c->state == CLIENT_CLOSING) && client_has_outbox(c));
-}
-
-// The peer sends nothing more. Who is owed a reply may still read it (half-closed); a
-// stream's client has gone.
-static void peer_ended(struct client *c)
-{
-    c->peer_ended = true;
-    if (is_owed_a_reply(c))
-        client_watch(c, client_has_outbox(c));
-    else
-        client_die(c, "the peer closed the connection");
-}
-
-static void readable(struct client *c)
-{
-    char input[INPUT_MAX];
-    ssize_t n = recv(c->fd, input, sizeof(input), 0);
-    if (n > 0 && c->extra && c->extra->in.len > 0 && c->state == CLIENT_OPEN) {
-        keep_input(c, input, (size_t)n);
-        take_kept_input(c);
-    } else if (n > 0) {
-        take_input(c, input, (size_t)n);
-    } else if (n == 0) {
-        peer_ended(c);
-    } else if (errno != EAGAIN && errno != EINTR) {
-        client_die(c, strerror(errno));
-    }
-}
-
-static bool has_had_all(const struct client *c)
-{
-    if (client_hub(c))
-        return hub_has_caught_up(c);
-    return client_has_log(c) && !client_has_outbox(c) && client_has_caught_up(c);
-}
-
-// What follows when a client has been served, in whatever way.
-static void after_serving(struct client *c)
-{
-    hub_patterns_wake(c);
-    if (client_hub(c) && hub_is_busy(c)) {
-        hub_go_on(c);
-        client_watch(c, c->interest & EPOLLOUT);
-    }
-    take_kept_input(c);
-    if (c->state != CLIENT_DEAD && c->peer_ended && !is_owed_a_reply(c))
-        client_die(c, "the peer closed the connection");
-    if (c->going_away && c->state == CLIENT_OPEN && has_had_all(c))
-        close_for_drain(c);
-}
-
-static void writable(struct client *c)
-{
-    if (c->state == CLIENT_HISTORY)
-        history_continue(c);
-    else
-        client_flush(c);
-    if (c->state == CLIENT_OPEN)
-        client_drop_extra_if_idle(c);
-}
-
-static void client_ready(struct watch *w, uint32_t events)
-{
-    struct client *c = CONTAINER_OF(w, struct client, watch);
-    if (c->state != CLIENT_DEAD && c->peer_ended && (events & (EPOLLHUP | EPOLLERR)))
-        client_die(c, "the peer closed the connection");
-    if (c->state != CLIENT_DEAD && !c->peer_ended && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-        readable(c);
-    if (c->state != CLIENT_DEAD && (events & EPOLLOUT))
-        writable(c);
-    after_serving(c);
-}
+#define CLOCK_ERROR_MS 1000 // our estimate of Redis's clock is not later than it by more
 
 static void resume_due(struct deadline *d)
 {
@@ -164,7 +35,7 @@ static void resume_due(struct deadline *d)
         return;
     }
     client_watch(c, c->interest & EPOLLOUT);
-    after_serving(c);
+    serving_follow_up(c);
 }
 
 // ---- deadlines ------------------------------------------------------------------
@@ -172,7 +43,7 @@ static void resume_due(struct deadline *d)
 static void join_due(struct deadline *d)
 {
     subscription_join_due(d);
-    after_serving(CONTAINER_OF(d, struct client, deadline));
+    serving_follow_up(CONTAINER_OF(d, struct client, deadline));
 }
 
 // It has taken nothing of a reply, a history or a goodbye for so long, or has not ended
@@ -194,10 +65,8 @@ static void drain_due(struct deadline *d)
         close_for_drain(c);
     else
         client_flush(c);
-    after_serving(c);
+    serving_follow_up(c);
 }
-
-static void run_pace(struct clients *all, struct pace *p, bool is_tick);
 
 // A tick of a pace: who waits gets the newest event, if there is one.
 static void tick_due(struct deadline *d)
@@ -205,7 +74,7 @@ static void tick_due(struct deadline *d)
     struct pace *p = CONTAINER_OF(d, struct pace, tick);
     struct stream *s = p->stream;
     stream_join(s);
-    run_pace(CONTAINER_OF(p->all, struct clients, paces), p, true);
+    pacing_run(CONTAINER_OF(p->all, struct clients, paces), p, true);
     stream_leave(s);
 }
 
@@ -223,6 +92,7 @@ static void look_due(struct deadline *d)
     struct clients *all = CONTAINER_OF(d, struct clients, look);
     int64_t now_ms = clock_wall_ms();
     subscription_look_at_pulse(all);
+    lag_look(all);
     for (size_t i = all->ending_len; i-- > 0;)
         expiry_look(all->ending[i], now_ms); // one that closes gives its place to the last
     if (all->config->expire_live)
@@ -248,9 +118,11 @@ void clients_init(struct clients *all)
     list_init(&all->crowd);
     list_init(&all->leaving);
     list_init(&all->dead);
+    list_init(&all->reports);
     budget_init(&all->budget, all->outbox_bytes);
     paces_init(&all->paces, all->loop, tick_due);
     deadline_init(&all->look);
+    all->lag = lag_new();
     init_queue(all, &all->heads, config->handshake_seconds * MS_PER_S, requests_head_due);
     init_queue(all, &all->holds, HOLD_MS, requests_hold_due);
     init_queue(all, &all->joins, JOIN_MS, join_due);
@@ -267,6 +139,7 @@ void clients_init(struct clients *all)
     init_queue(all, &all->first_seats, config->handshake_seconds * MS_PER_S, hub_empty_due);
     init_queue(all, &all->pattern_joins, PATTERN_ANSWER_MS, hub_pattern_join_due);
     init_queue(all, &all->no_seats, NO_SEATS_MS, hub_empty_due);
+    init_queue(all, &all->report_waits, REPORT_WAIT_MS, reporting_wait_due);
 }
 
 void clients_start(struct clients *all)
@@ -274,12 +147,14 @@ void clients_start(struct clients *all)
     deadline_arm(&all->looks, &all->look, all->loop->now_ms);
 }
 
-bool clients_add(struct clients *all, int fd)
+bool clients_add(struct clients *all, int fd, bool admin)
 {
     struct client *c = malloc(sizeof(*c));
     if (c == NULL)
         return false;
-    *c = (struct client){ .watch.ready = client_ready, .all = all, .fd = fd, .interest = EPOLLIN };
+    *c = (struct client){
+        .watch.ready = serving_ready, .all = all, .fd = fd, .interest = EPOLLIN, .admin = admin
+    };
     if (!loop_watch(all->loop, fd, &c->watch, EPOLLIN)) {
         free(c);
         return false;
@@ -288,7 +163,8 @@ bool clients_add(struct clients *all, int fd)
     deadline_init(&c->deadline);
     all->count++;
     atomic_fetch_add_explicit(all->total, 1, memory_order_relaxed);
-    stats_add(&all->stats->accepted, 1);
+    metrics_add(all->metrics, METRIC_CONNECTIONS_ACCEPTED, 1);
+    metrics_set(all->metrics, METRIC_CONNECTIONS, all->count);
     client_enter(c, CLIENT_HEAD, "accepted");
     return true;
 }
@@ -329,7 +205,6 @@ static void each_seat(struct stream *s, void (*what)(struct seat *seat, void *ar
 // ---- letters --------------------------------------------------------------------
 
 static void flush_stream(struct clients *all, struct stream *s);
-static void flush_hubs(struct clients *all);
 
 // Those who stand before first_seq lose events: they are told, or sent away.
 static void look_after_lagging(struct list *clients, uint64_t first_seq)
@@ -360,7 +235,7 @@ static void trim(struct clients *all, struct stream *s, uint64_t first_seq)
         return;
     deadline_cancel(&s->pause);
     flush_stream(all, s);
-    flush_hubs(all);
+    serving_flush_hubs(all);
     look_after_seats(&s->seats_idle, first_seq);
     look_after_seats(&s->seats_ready, first_seq);
     look_after_lagging(&s->blocked, first_seq);
@@ -375,7 +250,7 @@ static void begin_waiting(struct stream *s, bool refreshed)
         struct client *c = client_of(node);
         if (!c->extra->confirmed || refreshed)
             subscription_begin(c);
-        after_serving(c);
+        serving_follow_up(c);
     }
     LIST_EACH (node, &s->seats_waiting) // they move on to another list
         seat_begin(LIST_ITEM(node, struct seat, node), refreshed);
@@ -397,6 +272,13 @@ void clients_news(struct clients *all, struct news *news)
         begin_waiting(s, news->refreshed);
     stream_leave(s);
     free(news);
+}
+
+void clients_listed(struct clients *all, struct listing *listing)
+{
+    struct client *c = reporting_listed(all, listing);
+    if (c)
+        serving_follow_up(c);
 }
 
 static void fail_client(struct client *c, void *arg)
@@ -436,9 +318,16 @@ static void prefetch_client(struct list *node)
     __builtin_prefetch(at + sizeof(struct client) - offsetof(struct client, sub.node) - 1, 1);
 }
 
+static struct eventid event_id_at(const struct log *l, uint64_t seq) // 0-0: it is none
+{
+    const struct item *item = log_item(l, seq);
+    return item->kind == ITEM_EVENT ? item->id : (struct eventid){ 0 };
+}
+
 // Idle clients get what is new; with BOND_FLUSH_MS, at most once in that time. Who has
 // waited longest is first, so if there is something new then it is new to the first.
-static void take_idle(struct list *due, struct stream *s, struct clients *all)
+static void take_idle(struct list *due, struct stream *s, struct clients *all,
+                      struct eventid *oldest_new)
 {
     bool news = !list_empty(&s->idle) && !client_has_caught_up(client_of(s->idle.next));
     if (news && deadline_armed(&s->pause)) {
@@ -447,138 +336,56 @@ static void take_idle(struct list *due, struct stream *s, struct clients *all)
     }
     if (news && all->config->flush_ms > 0)
         deadline_arm(&all->pauses, &s->pause, all->loop->now_ms);
+    if (news)
+        *oldest_new = event_id_at(&s->log, client_of(s->idle.next)->sub.cursor.seq);
     list_take_all(due, &s->idle);
 }
 
-static void serve(struct client *c)
+// Serving moves each on, to the list that says what it waits for.
+static void serve_all(struct list *due)
 {
-    if (c->state == CLIENT_HISTORY)
-        history_continue(c);
-    else
-        client_flush(c);
-    if (c->extra || c->going_away)
-        after_serving(c);
-}
-
-// Who had an event since the last tick is passed over once: not more than one in that time.
-static bool passes_over(struct pace *p, bool is_tick, bool is_fresh, uint64_t seq)
-{
-    if (!is_fresh)
-        return false;
-    p->fresh -= is_tick;
-    pace_owe(p, seq);
-    return true;
-}
-
-static void run_clients(struct pace *p, bool is_tick)
-{
-    struct list due;
-    list_init(&due);
-    list_take_all(&due, &p->idle);
-    p->is_ticking = true;
-    for (struct list *node; (node = list_pop(&due));) {
-        struct client *c = client_of(node);
-        if (passes_over(p, is_tick, c->sub.fresh, c->sub.cursor.seq)) {
-            c->sub.fresh = !is_tick;
-            list_push(&p->idle, node);
-            continue;
-        }
-        c->sub.due = true;
-        serve(c);
-    }
-    p->is_ticking = false;
-}
-
-static void run_seats(struct pace *p, bool is_tick)
-{
-    LIST_EACH (node, &p->seats_idle) {
-        struct seat *seat = LIST_ITEM(node, struct seat, node);
-        if (passes_over(p, is_tick, seat->fresh, seat->seq)) {
-            seat->fresh = !is_tick;
-            continue;
-        }
-        seat->due = seat->ticked = true;
-        seat_look(seat);
+    while (!list_empty(due)) {
+        struct list *node = due->next;
+        prefetch_client(node->next); // while send() keeps us busy
+        serving_flush(client_of(node));
     }
 }
 
-// At a tick, or because news came in a pause: whoever waits gets the newest. Without any,
-// a pause begins.
-static void run_pace(struct clients *all, struct pace *p, bool is_tick)
+// One sample for a stream and turn: how long after its publication has the oldest new event
+// been written to all who keep up? (Those who lag have a metric of their own: lag.h.)
+static void observe_latency(struct clients *all, struct eventid oldest_new, uint64_t writes)
 {
-    struct stream *s = p->stream;
-    bool news = p->seen_seq < s->log.end_seq, owed = p->owes;
-    p->has_sent = news;
-    if (!news && !owed && p->fresh == 0)
+    int64_t now_ms = clients_redis_now_ms(all);
+    if (writes == 0 || !eventid_is_time(oldest_new, now_ms + CLOCK_ERROR_MS))
         return;
-    p->seen_seq = s->log.end_seq;
-    p->owes = false;
-    p->users++; // its last client may die of this
-    if (news || owed)
-        pace_arm(p);
-    run_clients(p, is_tick);
-    run_seats(p, is_tick);
-    pace_leave(s, p->every_ms);
-    flush_hubs(all);
-}
-
-static void tell_pace(struct stream *s, struct pace *p)
-{
-    p->told_stale = stream_is_stale(s);
-    LIST_EACH (node, &p->idle)
-        serve(client_of(node));
-    LIST_EACH (node, &p->seats_idle)
-        seat_look(LIST_ITEM(node, struct seat, node));
-}
-
-static void flush_paces(struct clients *all, struct stream *s)
-{
-    LIST_EACH (node, &s->paces) {
-        struct pace *p = LIST_ITEM(node, struct pace, node);
-        p->users++;
-        if (p->told_stale != stream_is_stale(s))
-            tell_pace(s, p);
-        bool is_pause = !deadline_armed(&p->tick) || !p->has_sent;
-        if (is_pause && p->seen_seq < s->log.end_seq)
-            run_pace(all, p, false);
-        pace_leave(s, p->every_ms);
-    }
+    int64_t latency_ms = now_ms - (int64_t)oldest_new.ms;
+    metrics_observe(all->metrics, HISTOGRAM_DELIVERY_LATENCY,
+                    latency_ms > 0 ? (uint64_t)latency_ms * 1000 : 0, writes);
 }
 
 static void flush_stream(struct clients *all, struct stream *s)
 {
-    struct list due; // flushing moves each on, to the list that says what it waits for
-    list_init(&due);
-    list_take_all(&due, &s->ready);
-    take_idle(&due, s, all);
-    while (!list_empty(&due)) {
-        struct list *node = due.next;
-        prefetch_client(node->next); // while send() keeps us busy
-        serve(client_of(node));
-    }
+    struct list ready, idle;
+    struct eventid oldest_new = { 0 };
+    list_init(&ready);
+    list_init(&idle);
+    list_take_all(&ready, &s->ready);
+    take_idle(&idle, s, all, &oldest_new);
+    serve_all(&ready);
+    uint64_t writes_before = metrics_get(all->metrics, METRIC_WRITES);
+    serve_all(&idle);
+    if (!eventid_is_none(oldest_new))
+        observe_latency(all, oldest_new, metrics_get(all->metrics, METRIC_WRITES) - writes_before);
     LIST_EACH (node, &s->waiting) { // those who wait inside may be told of the source
         struct client *c = client_of(node);
         if (c->state == CLIENT_OPEN)
             client_flush(c);
     }
-    flush_paces(all, s);
+    pacing_flush(all, s);
     LIST_EACH (node, &s->seats_idle)
         seat_look(LIST_ITEM(node, struct seat, node));
     LIST_EACH (node, &s->seats_waiting)
         seat_look(LIST_ITEM(node, struct seat, node));
-}
-
-// Those with something to send on any of their streams: once, for all of them.
-static void flush_hubs(struct clients *all)
-{
-    struct list crowd;
-    list_init(&crowd);
-    list_take_all(&crowd, &all->crowd);
-    for (struct list *node; (node = list_pop(&crowd));) {
-        struct client *c = LIST_ITEM(node, struct hub, in_crowd)->client;
-        client_flush(c);
-        after_serving(c);
-    }
 }
 
 static void keep_budget(struct clients *all)
@@ -608,9 +415,11 @@ bool clients_flush(struct clients *all)
         stream_leave(s);
     }
     bool names_left = hub_patterns_turn(all);
-    flush_hubs(all);
+    serving_flush_hubs(all);
     keep_budget(all);
     clients_reap(all);
+    metrics_set(all->metrics, METRIC_SUBSCRIPTIONS, all->streams->listeners);
+    metrics_set(all->metrics, METRIC_OUTBOX_BYTES, all->budget.bytes);
     return names_left || !list_empty(&all->streams->changed) || !list_empty(&all->crowd);
 }
 
@@ -686,6 +495,7 @@ void clients_done(struct clients *all)
     kill_all(&all->leaving);
     clients_reap(all);
     budget_done(&all->budget);
+    free(all->lag);
     paces_done(&all->paces);
     free(all->ending);
     inflater_free(all->inflater);

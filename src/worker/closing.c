@@ -90,11 +90,19 @@ static void add_goodbye(struct client *c, int code, struct view reason, int64_t 
     add_close_frame(c, code, reason);
 }
 
+static void count_close(struct client *c, int code)
+{
+    size_t index = code == WS_CLOSE_NONE ? CLOSED_NONE : ws_close_index(code);
+    metrics_add(c->all->metrics, METRIC_CONNECTIONS_CLOSED + index, 1);
+    c->counted_closed = true;
+}
+
 void close_open(struct client *c, int code, struct view reason, int64_t reconnect_ms,
                 const char *why)
 {
     if (c->state != CLIENT_OPEN)
         return;
+    count_close(c, code);
     if (client_hub(c))
         add_hub_goodbye(c, code, reason, reconnect_ms);
     else
@@ -129,7 +137,6 @@ void close_behind(struct client *c, const struct gap *gap)
     if (gap->missed != MISSED_UNKNOWN)
         snprintf(missed, sizeof(missed), "%lld", (long long)gap->missed);
     snprintf(reason, sizeof(reason), "fell behind: last id %s, %s events missed", after, missed);
-    stats_add(&c->all->stats->fell_behind, 1);
     close_with(c, WS_CLOSE_BEHIND, view_of(reason), "fell behind");
 }
 
@@ -157,11 +164,13 @@ void close_or_skip(struct client *c, uint64_t first_seq)
     uint64_t at = c->sub.cursor.seq;
     struct gap gap = seek_passed_over(l, at, first_seq, tell_last_id(c));
     bool events = first_seq > l->end_seq || log_count_events(l, at, first_seq) > 0;
+    if (events)
+        metrics_add(c->all->metrics, METRIC_GAPS + GAP_SLOW, 1);
     if (events && c->sub.slow == SLOW_CLOSE) {
         close_behind(c, &gap);
         return;
     }
-    stats_add(&c->all->stats->skipped_behind, first_seq - at);
+    metrics_add(c->all->metrics, METRIC_EVENTS_PASSED_OVER, first_seq - at);
     if (client_tells(c))
         owe_gap(c, &gap);
     if (c->sub.slow == SLOW_LATEST)

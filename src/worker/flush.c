@@ -43,7 +43,7 @@ static void choose_newest(struct client *c)
     struct extra *x = client_extra(c);
     uint64_t until = x->replaying ? x->live_seq : s->log.end_seq;
     unsigned sent = pace_choose(p, &c->sub.cursor.seq, until, &x->outbox, &all->budget);
-    stats_add(&all->stats->events_sent, sent);
+    metrics_add(all->metrics, METRIC_EVENTS_DELIVERED, sent);
     c->sub.due = false;
     if (sent > 0 && !p->is_ticking && !c->sub.fresh) {
         c->sub.fresh = true;
@@ -140,14 +140,14 @@ static void advance(struct client *c, size_t bytes)
 {
     uint64_t before = c->sub.cursor.seq;
     c->sub.cursor = log_advance(&c->sub.stream->log, c->sub.cursor, bytes);
-    stats_add(&c->all->stats->events_sent, c->sub.cursor.seq - before);
+    metrics_add(c->all->metrics, METRIC_EVENTS_DELIVERED, c->sub.cursor.seq - before);
 }
 
 static void account(struct client *c, const struct load *load, size_t sent)
 {
-    struct stats *stats = c->all->stats;
-    stats_add(&stats->sends, 1);
-    stats_add(&stats->bytes_sent, sent);
+    struct metrics *metrics = c->all->metrics;
+    metrics_add(metrics, METRIC_WRITES, 1);
+    metrics_add(metrics, METRIC_SENT_BYTES, sent);
     c->progressed = true;
     if (client_has_outbox(c)) {
         size_t rest = sent < load->rest ? sent : load->rest;
@@ -205,6 +205,8 @@ static void choose_list(struct client *c, bool blocked)
         pace_owe(p, c->sub.cursor.seq);
     if (!blocked && !is_done)
         stream_mark_changed(s);
+    if (blocked || !is_done)
+        stream_mark_lagging(s);
 }
 
 // Who reads a reply, a history or a goodbye has time as long as it gets on; who has read
@@ -213,7 +215,8 @@ static void mind_deadline(struct client *c, bool blocked)
 {
     struct clients *all = c->all;
     bool is_reply = c->state == CLIENT_HEAD && blocked;
-    bool counts = is_reply || c->state == CLIENT_HISTORY || c->state == CLIENT_CLOSING;
+    bool counts = is_reply || c->state == CLIENT_HISTORY || c->state == CLIENT_REPORT ||
+                  c->state == CLIENT_CLOSING;
     bool was_reply = c->extra && c->extra->replying;
     if (counts && (c->progressed || (is_reply && !was_reply)))
         deadline_arm(&all->stalls, &c->deadline, all->loop->now_ms);

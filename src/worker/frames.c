@@ -57,7 +57,7 @@ void frames_pong_due(struct deadline *d)
         deadline_arm(&c->all->pongs, &c->deadline, c->all->loop->now_ms);
         return;
     }
-    stats_add(&c->all->stats->ping_timeouts, 1);
+    metrics_add(c->all->metrics, METRIC_PING_TIMEOUTS, 1);
     close_with(c, WS_CLOSE_FAILURE, VIEW("keepalive ping timeout"), "ping timeout");
 }
 

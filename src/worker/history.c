@@ -20,6 +20,8 @@ void history_start(struct client *c)
     const struct stream *s = c->sub.stream;
     struct seek_place place =
         seek_start(&s->log, &s->floor, s->last, &x->start, clients_window_start_ms(c->all));
+    if (place.has_gap)
+        metrics_add(c->all->metrics, METRIC_GAPS + place.gap.reason, 1);
     x->history = excerpt_of(place.seq, x->limit, !place.has_gap);
     x->starting = false;
     c->sub.waiting = false;

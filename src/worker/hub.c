@@ -103,6 +103,7 @@ struct seat *hub_sit(struct hub *h, struct stream *s)
     list_init(&seat->node);
     list_push(&s->seats_waiting, &seat->node);
     stream_join(s);
+    stream_count_listener(s, 1);
     put(h, seat);
     h->count++;
     return seat;
@@ -152,6 +153,7 @@ void hub_leave(struct seat *seat)
     }
     if (seat->by_pattern)
         h->interests[seat->interest_number - 1]->seats--;
+    stream_count_listener(seat->stream, -1);
     stream_leave(seat->stream);
     free(seat);
 }

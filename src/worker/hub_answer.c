@@ -14,7 +14,7 @@ void hub_refuse(struct client *c, const struct answer_to *to, const char *code, 
     struct buffer *text = tell_empty_text(c);
     notice_refused(text, to->is_pattern, to->name, code, detail, to->ref);
     tell_text(c, client_hub(c)->form, "refused", text);
-    stats_add(&c->all->stats->refused, 1);
+    clients_count_refusal(c->all, code);
     if (say_limited(&limit, c->all->loop->now_ms, SAY_EVERY_MS, &not_said))
         say(SAY_INFO, "refused", SAY_S("code", code),
             SAY_V(to->is_pattern ? "pattern" : "stream", to->name), SAY_S("detail", detail),

@@ -228,7 +228,6 @@ void hub_open(struct client *c, const struct admission *a, struct view handshake
     x->hub = h;
     c->visitor = visitor;
     outbox_add(&x->outbox, handshake);
-    stats_add(&all->stats->upgraded, 1);
     list_move(&all->hubs, &c->sub.node);
     client_enter(c, CLIENT_OPEN, "let in");
     deadline_arm(&all->first_seats, &h->empty, all->loop->now_ms);

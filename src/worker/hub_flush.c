@@ -134,7 +134,7 @@ static void load_up(struct hub_load *load, const struct client *c, const struct 
 
 static void advance(struct client *c, struct seat *seat, uint64_t seq)
 {
-    stats_add(&c->all->stats->events_sent, seq - seat->seq);
+    metrics_add(c->all->metrics, METRIC_EVENTS_DELIVERED, seq - seat->seq);
     seat->seq = seq;
 }
 
@@ -190,8 +190,8 @@ static void account_parts(struct client *c, struct hub *h, const struct hub_load
 
 static void account(struct client *c, struct hub *h, const struct hub_load *load, size_t sent)
 {
-    stats_add(&c->all->stats->sends, 1);
-    stats_add(&c->all->stats->bytes_sent, sent);
+    metrics_add(c->all->metrics, METRIC_WRITES, 1);
+    metrics_add(c->all->metrics, METRIC_SENT_BYTES, sent);
     c->progressed = true;
     sent = account_rest(c, h, load, sent);
     size_t out = sent < load->outbox ? sent : load->outbox;

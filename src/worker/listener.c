@@ -17,10 +17,12 @@
 static char *failed(const char *what, const struct listener_options *o, const char *why)
 {
     char *text = NULL;
-    const char *hint = errno == EADDRINUSE ? "; another program has it: stop that, or set BOND_PORT"
-                       : errno == EACCES   ? "; ports below 1024 need root: set BOND_PORT"
-                                           : "; BOND_HOST must be an address of this machine";
-    CHECK(asprintf(&text, "cannot %s %s port %d: %s%s", what, o->host, o->port, why, hint) >= 0);
+    const char *hint = errno == EADDRINUSE ? "another program has it: stop that, or set"
+                       : errno == EACCES   ? "ports below 1024 need root: set"
+                                           : "an address of this machine is needed in";
+    const char *name = errno == EADDRINUSE || errno == EACCES ? "PORT" : "HOST";
+    CHECK(asprintf(&text, "cannot %s %s port %d: %s; %s %s%s", what, o->host, o->port, why, hint,
+                   o->setting, name) >= 0);
     return text;
 }
 

@@ -4,8 +4,9 @@
 #include "base/base.h"
 
 struct listener_options {
-    const char *host; // an address, or a name that getaddrinfo(3) resolves
-    int port;         // 0: any free one
+    const char *host;    // an address, or a name that getaddrinfo(3) resolves
+    int port;            // 0: any free one
+    const char *setting; // how the settings of both begin: "BOND_"
     bool sole; // refuse an address that somebody listens on, though SO_REUSEPORT would share it
     int64_t user_timeout_ms; // a peer that acknowledges nothing for so long is gone
 };

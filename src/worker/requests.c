@@ -34,7 +34,7 @@ void requests_hold_due(struct deadline *d)
 static void refuse_head(struct client *c, int status, const char *why)
 {
     const char *code = status == 431 ? "head_too_large" : status == 408 ? "timeout" : "bad_request";
-    stats_add(&c->all->stats->refused, 1);
+    clients_count_refusal(c->all, code);
     http_refuse(client_reply(c), status, code, why, date_line(clock_wall_ms()), false);
     outbox_written(&c->extra->outbox);
     close_reply(c, why);

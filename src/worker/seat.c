@@ -85,6 +85,8 @@ void seat_begin(struct seat *seat, bool refreshed)
     more->live_id = s->last;
     more->has_first_gap = place.has_gap && !(seat->every_ms > 0 && pace_passes_over(&place.gap));
     more->first_gap = place.gap;
+    if (more->has_first_gap)
+        metrics_add(clients_of(seat)->metrics, METRIC_GAPS + place.gap.reason, 1);
     make_ready(seat);
 }
 
@@ -153,7 +155,7 @@ static void choose_newest(struct seat *seat)
     uint64_t until =
         seat->more && seat->more->replaying ? seat->more->live_seq : seat->stream->log.end_seq;
     unsigned sent = pace_choose(p, &seat->seq, until, &c->extra->outbox, &all->budget);
-    stats_add(&all->stats->events_sent, sent);
+    metrics_add(all->metrics, METRIC_EVENTS_DELIVERED, sent);
     seat->due = false;
     if (sent > 0 && !seat->ticked && !seat->fresh) {
         seat->fresh = true;
@@ -241,7 +243,7 @@ static void end_behind(struct seat *seat, const struct gap *gap)
     if (gap->missed != MISSED_UNKNOWN)
         snprintf(missed, sizeof(missed), "%lld", (long long)gap->missed);
     snprintf(reason, sizeof(reason), "fell behind: last id %s, %s events missed", after, missed);
-    stats_add(&clients_of(seat)->stats->fell_behind, 1);
+    metrics_add(clients_of(seat)->metrics, METRIC_SUBSCRIPTIONS_BEHIND, 1);
     seat_end(seat, WS_CLOSE_BEHIND, view_of(reason), (struct view){ 0 });
 }
 
@@ -265,11 +267,14 @@ void seat_fall_behind(struct seat *seat, uint64_t first_seq)
         return;
     struct gap gap = seek_passed_over(l, seat->seq, first_seq, seat_last_id(seat));
     bool events = first_seq > l->end_seq || log_count_events(l, seat->seq, first_seq) > 0;
+    struct metrics *metrics = clients_of(seat)->metrics;
+    if (events)
+        metrics_add(metrics, METRIC_GAPS + GAP_SLOW, 1);
     if (events && seat->slow == SLOW_CLOSE) {
         end_behind(seat, &gap);
         return;
     }
-    stats_add(&clients_of(seat)->stats->skipped_behind, first_seq - seat->seq);
+    metrics_add(metrics, METRIC_EVENTS_PASSED_OVER, first_seq - seat->seq);
     seat->seq = first_seq;
     owe_gap(seat, &gap);
     seat->more->to_latest = seat->slow == SLOW_LATEST;

@@ -6,6 +6,7 @@ void streams_init(struct streams *s, struct mailbox *self, struct mailbox *tail)
     table_init(&s->by_id);
     list_init(&s->failed);
     list_init(&s->changed);
+    list_init(&s->lagging);
 }
 
 static void post_request(const struct stream *s, enum letter_kind kind)
@@ -15,6 +16,7 @@ static void post_request(const struct stream *s, enum letter_kind kind)
         .letter.kind = kind,
         .from = s->all->self,
         .stream = (struct stream *)(uintptr_t)s,
+        .listening = &s->listening,
         .form = s->form,
         .id_len = s->id_len,
     };
@@ -30,6 +32,7 @@ static struct stream *stream_new(struct streams *all, struct view key)
     s->form = (enum form)key.at[0];
     list_init(&s->in_failed);
     list_init(&s->in_changed);
+    list_init(&s->in_lagging);
     list_init(&s->waiting);
     list_init(&s->idle);
     list_init(&s->ready);
@@ -49,6 +52,7 @@ void stream_free(struct stream *s)
 {
     CHECK(s->clients == 0);
     list_remove(&s->in_changed);
+    list_remove(&s->in_lagging);
     deadline_cancel(&s->pause);
     log_done(&s->log);
     free(s);
@@ -94,6 +98,7 @@ static void unfollow(struct stream *s)
         table_remove(&s->all->by_id, &s->by_id);
     list_remove(&s->in_failed);
     list_remove(&s->in_changed);
+    list_remove(&s->in_lagging);
     deadline_cancel(&s->pause);
     log_done(&s->log);
     post_request(s, LETTER_UNFOLLOW);
@@ -109,6 +114,13 @@ void stream_leave(struct stream *s)
     CHECK(s->clients > 0);
     if (--s->clients == 0)
         unfollow(s);
+}
+
+void stream_count_listener(struct stream *s, int change)
+{
+    unsigned now = atomic_load_explicit(&s->listening.clients, memory_order_relaxed);
+    atomic_store_explicit(&s->listening.clients, now + (unsigned)change, memory_order_relaxed);
+    s->all->listeners += (size_t)change;
 }
 
 void stream_fail(struct stream *s)
@@ -144,6 +156,12 @@ void stream_mark_changed(struct stream *s)
 {
     if (list_empty(&s->in_changed))
         list_push(&s->all->changed, &s->in_changed);
+}
+
+void stream_mark_lagging(struct stream *s)
+{
+    if (list_empty(&s->in_lagging))
+        list_push(&s->all->lagging, &s->in_lagging);
 }
 
 void stream_refresh(struct stream *s)

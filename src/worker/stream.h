@@ -22,9 +22,11 @@ struct stream {
     struct list waiting, idle, ready, blocked;
     struct list seats_waiting, seats_idle, seats_ready; // of clients of many streams (hub.h)
     size_t clients;                                     // in any list
-    struct list paces;                                  // of its clients with every= (pace.h)
-    struct deadline pause; // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
-    bool held;             // for what they wait there is something by now
+    struct listening listening;                         // what the tail may see of it
+    struct list in_lagging; // of all->lagging: some have not had all of the log
+    struct list paces;      // of its clients with every= (pace.h)
+    struct deadline pause;  // armed: the idle ones had their write, and wait (BOND_FLUSH_MS)
+    bool held;              // for what they wait there is something by now
     struct log log;
     struct eventid last; // the newest id that the stream is known to have had
     struct floor floor;
@@ -41,6 +43,8 @@ struct streams {
     struct table by_id;
     struct list failed; // those that some client still reads the end of
     struct list changed;
+    struct list lagging; // to be surveyed (lag.h)
+    size_t listeners;    // places in all of them
     struct mailbox *self, *tail;
     uint64_t epoch_due; // of a stream that is new
 };
@@ -55,6 +59,7 @@ struct stream *streams_find(struct streams *s, enum form form, struct view id);
 struct stream *streams_known(struct streams *s, enum form form, struct view id); // or NULL
 void stream_join(struct stream *s);
 void stream_leave(struct stream *s);
+void stream_count_listener(struct stream *s, int change); // a place in it is taken, or left
 
 // The tail has forgotten the stream: nobody new joins it. Who reads what there was of it
 // may go on.
@@ -66,6 +71,7 @@ struct list *stream_list(struct stream *s, size_t i);
 struct list *stream_seats(struct stream *s, size_t i);
 
 void stream_mark_changed(struct stream *s);
+void stream_mark_lagging(struct stream *s); // somebody is in `blocked` or `ready`
 
 // Redis cannot be read, or could not: the log may lack what was published since,
 // until it has been read in a later epoch (pulse.h) than `epoch`.

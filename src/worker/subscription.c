@@ -23,7 +23,6 @@ static void let_in(struct client *c)
     CHECK(c->state == CLIENT_JOINING);
     outbox_add(&x->outbox, buffer_view(&x->handshake));
     buffer_free(&x->handshake);
-    stats_add(&c->all->stats->upgraded, 1);
     client_enter(c, CLIENT_OPEN, "let in");
     expiry_watch(c);
 }
@@ -36,6 +35,13 @@ static void say_hello(struct client *c)
 
 // ---- the stream is primed -------------------------------------------------------
 
+// What it asked for and will not get, whether its format can say so or not.
+static void count_gap(const struct client *c, const struct seek_place *place)
+{
+    if (place->has_gap)
+        metrics_add(c->all->metrics, METRIC_GAPS + place->gap.reason, 1);
+}
+
 // It was let in while Redis could not be read, and is owed all since. What the ring has
 // by now may begin behind that, and raw cannot say so.
 static bool begins_behind(const struct client *c, struct gap *gap)
@@ -47,6 +53,7 @@ static bool begins_behind(const struct client *c, struct gap *gap)
     struct seek_place place =
         seek_start(&s->log, &s->floor, s->last, &since, clients_window_start_ms(c->all));
     *gap = place.gap;
+    count_gap(c, &place);
     return place.has_gap;
 }
 
@@ -58,6 +65,8 @@ static void set_cursor(struct client *c)
     struct seek_place place = seek_start(&s->log, &s->floor, s->last, &x->start, window_ms);
     c->sub.cursor = (struct cursor){ .seq = place.seq };
     x->starting = c->sub.waiting = false;
+    if (!(c->sub.every_ms > 0 && pace_passes_over(&place.gap)))
+        count_gap(c, &place);
     c->sub.due = c->sub.every_ms > 0; // of what it asked for, the newest comes at once
     if (!client_tells(c))
         return;
@@ -112,6 +121,7 @@ void subscription_join(struct client *c, const struct admission *a, struct view 
     struct stream *s = streams_find(c->all->streams, a->form, buffer_view(&a->id));
     struct extra *x = client_extra(c);
     stream_join(s);
+    stream_count_listener(s, 1);
     c->visitor = visitor;
     c->expiry_s = c->all->config->expire_live ? a->expiry_s : 0;
     list_remove(&c->sub.node);

@@ -58,7 +58,7 @@ static bool refuse_one(struct worker *w)
         buffer_free(&headers);
         shutdown(fd, SHUT_WR);
         close(fd);
-        stats_add(&w->stats.refused, 1);
+        clients_count_refusal(&w->clients, "unavailable");
     }
     w->spare_fd = open_spare();
     return fd >= 0;
@@ -94,7 +94,7 @@ static void accept_ready(struct watch *watch, uint32_t events)
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd = accept4(w->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            if (!clients_add(&w->clients, fd)) {
+            if (!clients_add(&w->clients, fd, false)) {
                 say_full(w, "memory is out");
                 close(fd);
             }
@@ -112,6 +112,29 @@ static void accept_ready(struct watch *watch, uint32_t events)
             return;
         }
     }
+}
+
+// Operators are few, and no descriptor is kept for them. It goes on during a drain.
+static void admin_ready(struct watch *watch, uint32_t events)
+{
+    struct worker *w = CONTAINER_OF(watch, struct worker, admin_listener);
+    (void)events;
+    int fd = accept4(w->admin_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0 && !clients_add(&w->clients, fd, true)) {
+        say_full(w, "memory is out");
+        close(fd);
+    } else if (fd < 0 && (errno == EMFILE || errno == ENFILE || is_out_of_memory(errno))) {
+        say_full(w, strerror(errno));
+        loop_unwatch(&w->loop, w->admin_fd);
+        deadline_arm(&w->admin_pauses, &w->admin_pause, w->loop.now_ms);
+    }
+}
+
+static void admin_pause_due(struct deadline *d)
+{
+    struct worker *w = CONTAINER_OF(d, struct worker, admin_pause);
+    if (!loop_watch(&w->loop, w->admin_fd, &w->admin_listener, EPOLLIN))
+        deadline_arm(&w->admin_pauses, &w->admin_pause, w->loop.now_ms);
 }
 
 // ---- letters --------------------------------------------------------------------
@@ -142,6 +165,9 @@ static void take_letter(void *ctx, struct letter *letter)
     case LETTER_FAILED:
         clients_failure(&w->clients, CONTAINER_OF(letter, struct failure, letter));
         break;
+    case LETTER_LISTED:
+        clients_listed(&w->clients, CONTAINER_OF(letter, struct listing, letter));
+        break;
     case LETTER_UNFOLLOWED:
         stream_free(CONTAINER_OF(letter, struct farewell, letter)->stream);
         free(letter);
@@ -168,6 +194,11 @@ static void end_due(struct deadline *d)
     atomic_store(&CONTAINER_OF(d, struct worker, end)->drained, true);
 }
 
+static void turned(void *ctx, int64_t us)
+{
+    metrics_observe(&((struct worker *)ctx)->metrics, HISTOGRAM_TURN, (uint64_t)us, 1);
+}
+
 static bool before_sleep(void *ctx)
 {
     struct worker *w = ctx;
@@ -186,20 +217,27 @@ static bool failed(char **why, const char *what)
 }
 
 bool worker_init(struct worker *w, int number, struct worker_world *world, int listen_fd,
-                 char **why)
+                 int admin_fd, char **why)
 {
     *w = (struct worker){
         .number = number,
         .config = world->config,
         .listener.ready = accept_ready,
         .listen_fd = listen_fd,
+        .admin_listener.ready = admin_ready,
+        .admin_fd = admin_fd,
         .spare_fd = open_spare(),
     };
+    snprintf(w->thread_name, sizeof(w->thread_name), "worker-%d", number);
+    w->metrics.thread = w->thread_name;
+    metric_rows_add(&world->metrics, &w->metrics);
     if (!loop_init(&w->loop) || !mailbox_init(&w->mailbox, take_letter, w) ||
         !mailbox_open(&w->mailbox, &w->loop) ||
-        !loop_watch(&w->loop, listen_fd, &w->listener, EPOLLIN))
+        !loop_watch(&w->loop, listen_fd, &w->listener, EPOLLIN) ||
+        (admin_fd >= 0 && !loop_watch(&w->loop, admin_fd, &w->admin_listener, EPOLLIN)))
         return failed(why, "cannot make a worker's loop");
     w->loop.before_sleep = before_sleep;
+    w->loop.turned = turned;
     w->loop.ctx = w;
     deadline_queue_init(&w->ends, 0, end_due);
     loop_add_queue(&w->loop, &w->ends);
@@ -207,13 +245,17 @@ bool worker_init(struct worker *w, int number, struct worker_world *world, int l
     deadline_queue_init(&w->pauses, PAUSE_MS, pause_due);
     loop_add_queue(&w->loop, &w->pauses);
     deadline_init(&w->pause);
+    deadline_queue_init(&w->admin_pauses, PAUSE_MS, admin_pause_due);
+    loop_add_queue(&w->loop, &w->admin_pauses);
+    deadline_init(&w->admin_pause);
     streams_init(&w->streams, &w->mailbox, world->tail);
     patterns_init(&w->patterns, &w->mailbox, world->tail);
     w->clients = (struct clients){
         .loop = &w->loop,
         .config = world->config,
         .pulse = world->pulse,
-        .stats = &w->stats,
+        .metrics = &w->metrics,
+        .all_metrics = &world->metrics,
         .streams = &w->streams,
         .patterns = &w->patterns,
         .door = &world->door,
@@ -277,6 +319,8 @@ void worker_done(struct worker *w)
     loop_done(&w->loop);
     if (w->listen_fd >= 0)
         close(w->listen_fd);
+    if (w->admin_fd >= 0)
+        close(w->admin_fd);
     if (w->spare_fd >= 0)
         close(w->spare_fd);
 }

@@ -7,8 +7,8 @@
 
 #include "base/mailbox.h"
 #include "shared/config.h"
+#include "shared/metrics.h"
 #include "shared/pulse.h"
-#include "shared/stats.h"
 #include "worker/clients.h"
 #include "worker/pattern.h"
 #include "worker/stream.h"
@@ -22,11 +22,13 @@ struct worker {
     struct streams streams;
     struct patterns patterns;
     struct clients clients;
-    struct stats stats;
-    struct watch listener;
+    struct metrics metrics;
+    char thread_name[24];
+    struct watch listener, admin_listener;
     int listen_fd, spare_fd;
-    struct deadline_queue ends, pauses;
-    struct deadline end, pause;
+    int admin_fd; // the listener for operators; -1: this worker has none
+    struct deadline_queue ends, pauses, admin_pauses;
+    struct deadline end, pause, admin_pause;
     bool running;        // the thread was started
     atomic_bool drained; // its clients are gone, or the time for that is over
 };
@@ -36,16 +38,18 @@ struct worker_world {
     const struct config *config;
     const struct pulse *pulse;
     struct mailbox *tail;
+    struct metric_rows metrics;
     struct door door;
     atomic_size_t clients;
     size_t max_clients;
     size_t outbox_bytes; // one worker's share
 };
 
-// Prepares a worker on a listening socket, which it takes over. False: *why is a
+// Prepares a worker on a listening socket, which it takes over, as well as one for operators
+// (-1: none). False: *why is a
 // sentence to be freed, and the process is to end.
 bool worker_init(struct worker *w, int number, struct worker_world *world, int listen_fd,
-                 char **why);
+                 int admin_fd, char **why);
 bool worker_start(struct worker *w, char **why);
 
 void worker_drain(struct worker *w); // `drained` is set when its clients are gone, or time is up

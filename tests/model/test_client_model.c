@@ -61,7 +61,7 @@ struct peer {
 static struct loop loop;
 static struct config config;
 static struct pulse pulse;
-static struct stats stats;
+static struct metrics metrics;
 static struct door door;
 static atomic_size_t total;
 static struct mailbox tail, self;
@@ -509,7 +509,7 @@ static void peer_comes(struct peer *p)
                         .form = forms[below(ARRAY_LEN(forms))],
                         .skips = one_in(2),
                         .from_first = one_in(2) };
-    EXPECT(clients_add(&all, ends[0]));
+    EXPECT(clients_add(&all, ends[0], false));
     int len = snprintf(text, sizeof(text), "GET /%d HTTP/1.1\r\nHost:\r\n\r\n", (int)(p - peers));
     EXPECT(send(p->fd, text, (size_t)len, 0) == len);
 }
@@ -556,7 +556,7 @@ static void begin_world(void)
     all = (struct clients){ .loop = &loop,
                             .config = &config,
                             .pulse = &pulse,
-                            .stats = &stats,
+                            .metrics = &metrics,
                             .streams = &streams,
                             .patterns = &patterns,
                             .door = &door,
@@ -578,12 +578,12 @@ static void begin_world(void)
 static void settle(void)
 {
     for (int quiet = 0; quiet < 3; quiet++) {
-        size_t before = stats_get(&stats.bytes_sent);
+        size_t before = metrics_get(&metrics, METRIC_SENT_BYTES);
         deadline_queue_run(&all.pauses, INT64_MAX - 1);
         for (size_t i = 0; i < PEERS; i++)
             peer_reads(&peers[i], SIZE_MAX);
         turn();
-        if (stats_get(&stats.bytes_sent) != before)
+        if (metrics_get(&metrics, METRIC_SENT_BYTES) != before)
             quiet = 0;
     }
 }

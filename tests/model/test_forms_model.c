@@ -49,7 +49,7 @@ struct stream_model {
 
 static struct stream_model models[RINGS];
 static struct config config;
-static struct stats stats;
+static struct metrics metrics;
 static struct loop loop;
 static struct rings rings;
 static const char *const ids[RINGS] = { "5f2c", "\"odd\\\n\xc3\xa9" };
@@ -476,7 +476,7 @@ static void begin_world(void)
     };
     CHECK(loop_init(&loop));
     loop.now_ms = 1000000;
-    rings_init(&rings, &config, &stats, &loop);
+    rings_init(&rings, &config, &metrics, &loop);
     if (one_in(2))
         rings.fill_bytes = 100 + below(5000);
     for (size_t i = 0; i < RINGS; i++) {

@@ -20,6 +20,27 @@ def test_a_broker_that_serves(broker):
     assert told["answers"] and told["ready"] and told["detail"] is None
 
 
+def test_where_operators_are_served_and_with_their_token(start):
+    admin = Port()
+    settings = {"BOND_ADMIN_PORT": admin.number, "BOND_ADMIN_TOKEN": "an-admin-token"}
+    broker = start.broker(start.redis(), **settings)
+
+    def stats(**settings):
+        said = run_cli(
+            "status",
+            "--json",
+            BOND_SECRET=SECRET,
+            BOND_HOST="127.0.0.1",
+            BOND_PORT=broker.port,
+            **settings,
+        )
+        return json.loads(said.stdout)["stats"]
+
+    assert stats(**settings)["metrics"]["ready"] == 1
+    assert stats(**settings | {"BOND_ADMIN_TOKEN": "another-token"}) is None
+    assert stats() is None
+
+
 def test_a_broker_that_cannot_read_redis(start):
     redis = start.redis()
     broker = start.broker(redis)

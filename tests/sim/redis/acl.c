@@ -84,7 +84,7 @@ bool user_may_touch(const struct user *u, struct view key)
     if (u->all_keys)
         return true;
     while (list.len > 0 && next_word(&list, &word))
-        if (glob_matches(word, key))
+        if (redis_glob_matches(word, key))
             return true;
     return false;
 }

@@ -135,7 +135,7 @@ static inline struct key *key_of_name(struct name *n)
 {
     return n ? CONTAINER_OF(n, struct key, name) : NULL;
 }
-bool glob_matches(struct view pattern, struct view text);
+bool redis_glob_matches(struct view pattern, struct view text);
 
 // ---- tracking.c -----------------------------------------------------------------
 

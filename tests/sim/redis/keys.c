@@ -216,7 +216,7 @@ static bool one_matches(struct view *p, char c)
 }
 
 // As Redis's patterns: * ? [a-z] [^a] and a backslash before what is meant as it stands.
-bool glob_matches(struct view pattern, struct view text)
+bool redis_glob_matches(struct view pattern, struct view text)
 {
     struct view star = { 0 }, star_text = { 0 }; // where the last '*' may still take more
     bool has_star = false;

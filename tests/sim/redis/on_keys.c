@@ -115,7 +115,7 @@ void on_keys(struct model_conn *c, size_t argc, const struct view *argv)
     size_t count, kept = 0;
     struct key **keys = keys_sorted(c->model, c->db, &count);
     for (size_t i = 0; i < count; i++)
-        if (glob_matches(argv[1], keys[i]->name.text))
+        if (redis_glob_matches(argv[1], keys[i]->name.text))
             keys[kept++] = keys[i];
     write_keys(&c->output, keys, kept);
     free(keys);
@@ -156,7 +156,7 @@ static const char *scan_parse(size_t argc, const struct view *argv, struct scan 
 
 static bool is_scanned(const struct scan *scan, const struct key *k)
 {
-    return (!scan->pattern.at || glob_matches(scan->pattern, k->name.text)) &&
+    return (!scan->pattern.at || redis_glob_matches(scan->pattern, k->name.text)) &&
            (!scan->type.at || view_eq_nocase(scan->type, view_of(type_names[k->type])));
 }
 

@@ -321,6 +321,22 @@ static void the_array_of_extents_stays_as_small_as_the_log(void **state)
 
 // ---- counting ---------------------------------------------------------------
 
+static void bytes_to_the_end_are_counted_from_anywhere(void **state)
+{
+    (void)state;
+    items(". a b . . c d . e .");
+    int64_t bytes = 0;
+    for (uint64_t seq = tail.end_seq; seq > tail.first_seq; seq--) {
+        size_t len = log_bytes(&tail, seq - 1).len;
+        bytes += (int64_t)len;
+        assert_int_equal(log_count_bytes(&tail, (struct cursor){ .seq = seq - 1 }), bytes);
+        if (len > 0)
+            assert_int_equal(log_count_bytes(&tail, (struct cursor){ seq - 1, 1 }), bytes - 1);
+    }
+    assert_true(bytes > 0);
+    assert_int_equal(log_count_bytes(&tail, (struct cursor){ .seq = tail.end_seq }), 0);
+}
+
 static void events_are_counted_across_extents(void **state)
 {
     (void)state;
@@ -971,6 +987,7 @@ int main(void)
         TEST(an_older_run_is_not_walked),
         TEST(so_many_older_runs_are_remembered),
         TEST(a_run_without_items_is_none),
+        TEST(bytes_to_the_end_are_counted_from_anywhere),
         TEST(events_are_counted_across_extents),
         TEST(counting_looks_at_no_item_but_the_last_before_a_border),
         TEST(letters_may_be_read_late),

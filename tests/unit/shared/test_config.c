@@ -18,6 +18,7 @@ static const struct {
 } numbers[] = {
 #define NUMBER(env, flag, field) env, flag, offsetof(struct config, field)
     { NUMBER("BOND_PORT", "--port", port), 8080, 0, 65535 },
+    { NUMBER("BOND_ADMIN_PORT", "--admin-port", admin_port), 0, 0, 65535 },
     { NUMBER("BOND_WORKERS", "--workers", workers), 0, 0, 256 },
     { NUMBER("BOND_RING_SECONDS", "--ring-seconds", ring_seconds), 60, 1, 86400 },
     { NUMBER("BOND_RING_BYTES", "--ring-bytes", ring_bytes), 16777216, 65536, INT64_C(1) << 40 },
@@ -61,6 +62,8 @@ static const struct {
     { NUMBER("BOND_SECRET_PREVIOUS", "--secret-previous", secret_previous), "" },
     { NUMBER("BOND_ALLOWED_ORIGINS", "--allowed-origins", allowed_origins), "" },
     { NUMBER("BOND_HOST", "--host", host), "0.0.0.0" },
+    { NUMBER("BOND_ADMIN_TOKEN", "--admin-token", admin_token), "" },
+    { NUMBER("BOND_ADMIN_HOST", "--admin-host", admin_host), "127.0.0.1" },
     { NUMBER("BOND_LOG_LEVEL", "--log-level", log_level), "info" },
     { NUMBER("BOND_LOG_FORMAT", "--log-format", log_format), "logfmt" },
     { NUMBER("BOND_STREAM_PREFIX", "--stream-prefix", stream_prefix), "stream:" },
@@ -304,10 +307,10 @@ static void names_that_look_like_ours_are_told(void **state)
     assert_unknown("");
     setenv("BOND_RING_SECOND", "5", 1);
     assert_unknown("BOND_RING_SECOND BOND_RING_SECONDS;");
-    setenv("BOND_ADMIN_TOKEN", "secret", 1);
+    setenv("BOND_FRUIT_BASKET", "secret", 1);
     setenv("BOND_REDIS_URL", "x", 1);
     setenv("BOND_", "x", 1);
-    assert_unknown("BOND_RING_SECOND BOND_RING_SECONDS;BOND_ADMIN_TOKEN ?;"
+    assert_unknown("BOND_RING_SECOND BOND_RING_SECONDS;BOND_FRUIT_BASKET ?;"
                    "BOND_REDIS_URL REDIS_URL;BOND_ ?;");
 }
 

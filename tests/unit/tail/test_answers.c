@@ -9,7 +9,7 @@
 // A source without a link: what was asked is put into its queue by hand.
 
 static struct config config;
-static struct stats stats;
+static struct metrics metrics;
 static struct loop loop;
 static struct pulse pulse;
 static struct source source;
@@ -26,9 +26,9 @@ static int set_up(void **state)
                               .data_field = field };
     atomic_store(&pulse.epoch, 1);
     assert_true(loop_init(&loop));
-    source = (struct source){ .config = &config, .pulse = &pulse, .stats = &stats, .loop = &loop };
+    source = (struct source){ .config = &config, .pulse = &pulse, .metrics = &metrics, .loop = &loop };
     source.feeds =
-        (struct feeds){ .config = &config, .pulse = &pulse, .loop = &loop, .stats = &stats };
+        (struct feeds){ .config = &config, .pulse = &pulse, .loop = &loop, .metrics = &metrics };
     source_init(&source);
     feed = feed_new(&source.feeds, VIEW("one"));
     list_remove(&feed->in_dirty); // it has been read, and nothing has changed since

@@ -15,7 +15,7 @@
 // same way, gaps between: "10 trimmed:2 40", "reset:? 5".
 
 static struct config config;
-static struct stats stats;
+static struct metrics metrics;
 static struct loop loop;
 static struct pulse pulse;
 static struct feeds feeds;
@@ -47,9 +47,10 @@ static int set_up(void **state)
     say_setup(SAY_ERROR, SAY_LOGFMT);
     assert_true(loop_init(&loop));
     loop.now_ms = 1000000;
-    feeds = (struct feeds){ .config = &config, .pulse = &pulse, .loop = &loop, .stats = &stats };
+    feeds =
+        (struct feeds){ .config = &config, .pulse = &pulse, .loop = &loop, .metrics = &metrics };
     feeds_init(&feeds);
-    rings_init(&feeds.rings, &config, &stats, &loop);
+    rings_init(&feeds.rings, &config, &metrics, &loop);
     feed = feed_new(&feeds, VIEW("one"));
     log_init(&told);
     assert_true(mailbox_init(&mailbox, deliver, NULL));

@@ -18,16 +18,17 @@ struct worker {
     struct mailbox mailbox;
     enum form form;
     struct log log;
-    struct news *told;     // the latest letter; its extents have gone to the log
-    size_t letters;        // so many NEWS have come
-    size_t extents;        // in the latest one
-    uint64_t heard_seq;    // up to here items came, in whichever letter
-    bool has_hole;         // some never came
+    struct news *told;  // the latest letter; its extents have gone to the log
+    size_t letters;     // so many NEWS have come
+    size_t extents;     // in the latest one
+    uint64_t heard_seq; // up to here items came, in whichever letter
+    bool has_hole;      // some never came
+    struct listening listening;
     struct failure failed; // the latest FAILED; its kind is set
 };
 
 static struct config config;
-static struct stats stats;
+static struct metrics metrics;
 static struct loop loop;
 static struct rings rings;
 static struct ring ring, other;
@@ -75,7 +76,7 @@ static int set_up(void **state)
                               .memory_bytes = (int64_t)(8 * MIB) };
     assert_true(loop_init(&loop));
     loop.now_ms = 1000000;
-    rings_init(&rings, &config, &stats, &loop);
+    rings_init(&rings, &config, &metrics, &loop);
     ring_init(&ring, &rings, STREAM);
     ring_init(&other, &rings, VIEW("two"));
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
@@ -109,7 +110,10 @@ static int tear_down(void **state)
 
 static struct request request_of(struct worker *w)
 {
-    return (struct request){ .from = &w->mailbox, .stream = (struct stream *)w, .form = w->form };
+    return (struct request){ .from = &w->mailbox,
+                             .stream = (struct stream *)w,
+                             .listening = &w->listening,
+                             .form = w->form };
 }
 
 static struct worker *subscribe_to(struct ring *r, size_t i, enum form form)
@@ -630,6 +634,40 @@ static void a_ring_keeps_to_its_limit(void **state)
     assert_int_equal(w->log.bytes, raw(&ring)->bytes);
 }
 
+static void what_is_dropped_for_memory_is_known(void **state)
+{
+    (void)state;
+    config.ring_bytes = 32 * 1024;
+    metrics_set(&metrics, METRIC_RING_SHORTENINGS, 0);
+    events(1, 10);
+    assert_int_equal(rings.shortened_to_ms, 0);
+    events(11, 200);
+    assert_int_equal(rings.shortened_to_ms, raw(&ring)->first_seq); // ids count from 1
+    assert_true(metrics_get(&metrics, METRIC_RING_SHORTENINGS) > 1);
+}
+
+static void a_ring_is_described(void **state)
+{
+    (void)state;
+    struct ring_facts facts = ring_describe(&ring, 0);
+    assert_true(eventid_is_none(facts.first) && facts.oldest_ms == 0 && facts.bytes == 0);
+    atomic_store(&subscribe(0, FORM_RAW)->listening.clients, 3);
+    atomic_store(&subscribe(1, FORM_SSE)->listening.clients, 4);
+    atomic_store(&workers[0].listening.lag_events, 9);
+    atomic_store(&workers[1].listening.lag_ms, 250);
+    events(1, 100);
+    tell(&ring);
+    facts = ring_describe(&ring, 91);
+    assert_id(facts.first, 1, 0);
+    assert_int_equal(facts.oldest_ms, 1);
+    assert_int_equal(facts.newest_ms, 100);
+    assert_int_equal(facts.recent_events, 10);
+    assert_int_equal(facts.bytes, rings.bytes);
+    assert_int_equal(facts.listeners, 7);
+    assert_int_equal(facts.lag_events, 9);
+    assert_int_equal(facts.lag_ms, 250);
+}
+
 static void all_editions_count(void **state)
 {
     (void)state;
@@ -1065,6 +1103,8 @@ int main(void)
         TEST(a_reset_begins_a_run_in_each_edition),
         TEST(time_never_falls),
         TEST(a_ring_keeps_to_its_limit),
+        TEST(what_is_dropped_for_memory_is_known),
+        TEST(a_ring_is_described),
         TEST(all_editions_count),
         TEST(an_edition_that_is_new_counts_too),
         TEST(what_has_just_come_stays),

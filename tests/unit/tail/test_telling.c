@@ -11,7 +11,7 @@
 // tail does with the read that is due; and is_told() is the end of a turn.
 
 static struct config config;
-static struct stats stats;
+static struct metrics metrics;
 static struct loop loop;
 static struct pulse pulse;
 static struct feeds feeds;
@@ -24,10 +24,10 @@ static int set_up(void **state)
     config = (struct config){ .ring_seconds = 60, .stream_prefix = prefix };
     assert_true(loop_init(&loop));
     loop.now_ms = 1000000;
-    feeds = (struct feeds){ .config = &config, .pulse = &pulse, .loop = &loop, .stats = &stats };
+    feeds = (struct feeds){ .config = &config, .pulse = &pulse, .loop = &loop, .metrics = &metrics };
     feeds_init(&feeds);
     telling_init(&feeds);
-    rings_init(&feeds.rings, &config, &stats, &loop);
+    rings_init(&feeds.rings, &config, &metrics, &loop);
     feed = feed_new(&feeds, VIEW("one"));
     list_remove(&feed->in_dirty);
     return 0;
