@@ -1,4 +1,4 @@
-"""Scopes and patterns (protocol 2.5, 19.12): a token for many streams, and all streams that
+"""Scopes and patterns (protocol 2.5, 19.10): a token for many streams, and all streams that
 match a pattern, now and later."""
 
 import asyncio
@@ -480,3 +480,19 @@ async def test_who_has_a_pattern_has_something(start, redis, md):
         await asyncio.sleep(1.5)
         redis.publish(f"{md}a", "1")
         await h.told("event", stream=f"{md}a")
+
+
+async def test_what_a_pattern_asks_for_counts_for_each_of_its_streams(broker, redis, md):
+    """A pace of an hour: the newest of each stream, and then nothing more."""
+    redis.publish_all(md + "a", ["1", "2", "3"])
+    redis.publish_all(md + "b", ["4", "5"])
+    async with hub(broker) as h:
+        assert (await watch(h, md + "*", every="1h", slow="latest", **{"from": "first"}))[
+            "type"
+        ] == "subscribed"
+        await have(h, {md + "a": [3], md + "b": [5]})
+        redis.publish(md + "a", "6")
+        await all_answered(h)
+        assert h.events(md + "a") == [3] and h.events(md + "b") == [5]
+        for wrong in ({"every": "1"}, {"slow": "sometimes"}):
+            assert (await watch(h, md + "*c", **wrong))["error"] == "bad_request"

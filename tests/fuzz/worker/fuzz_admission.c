@@ -63,18 +63,32 @@ static void check_lines(struct view text, size_t most)
     CHECK(lines <= most);
 }
 
+// Who is admitted to streams has a token for each: there is one, of btc.
+static void check_names(const struct admission *a)
+{
+    if (a->route != ROUTE_HUB) {
+        CHECK(utf8_valid(buffer_view(&a->id)) && view_eq(buffer_view(&a->id), VIEW("btc")));
+        CHECK(a->expiry_s == 1760003600);
+        return;
+    }
+    CHECK(a->id.len == 0 && a->stream_count <= 1 && form_tells(a->form));
+    if (a->stream_count == 1) {
+        CHECK(view_eq(buffer_view(&a->streams[0]), VIEW("btc")));
+        CHECK(a->expiry_s == 1760003600);
+    }
+}
+
 static void check_admitted(const struct admission *a, const struct http_request *req,
                            const struct config *config)
 {
     struct buffer out = { 0 };
-    CHECK(utf8_valid(buffer_view(&a->id)) && view_eq(buffer_view(&a->id), VIEW("btc")));
+    check_names(a);
     CHECK(a->form < FORM_COUNT && (a->form == FORM_SSE) == (a->route == ROUTE_SSE));
-    CHECK(a->expiry_s == 1760003600);
     CHECK(!form_is_deflated(a->form) || config->compression);
     CHECK(form_is_deflated(a->form) == (a->extension != NULL));
     CHECK(a->route != ROUTE_HISTORY || (a->limit >= 1 && a->limit <= HISTORY_LIMIT_MAX));
     CHECK(admission_origin_allowed(req, config));
-    if (a->route == ROUTE_WS) {
+    if (a->route == ROUTE_WS || a->route == ROUTE_HUB) {
         admission_write_handshake(a, req, config, VIEW("Date: now\r\n"), &out);
         check_lines(buffer_view(&out), 9);
         CHECK(memmem(out.at, out.len, "bond.token", 10) == NULL);
@@ -94,7 +108,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct config config = { .secret = secret,
                              .secret_previous = data[0] & 1 ? previous : none,
                              .allowed_origins = data[0] & 2 ? some : none,
-                             .compression = (data[0] & 4) != 0 };
+                             .compression = (data[0] & 4) != 0,
+                             .max_streams_per_client = 16 };
     struct buffer head = { 0 };
     struct view raw_id;
     size_t used;
