@@ -226,10 +226,17 @@ async def test_while_redis_hangs(start, stream):
 def test_who_waits_for_the_handshake_when_the_drain_begins(start, stream):
     """It is let in, and `hello` comes before all else. `stale` came first, for who was not
     the first to be sent away."""
-    broker = start.broker(start.redis_down(), ready=False, BOND_WORKERS=1, BOND_DRAIN_SECONDS=2)
+    broker = start.broker(
+        start.redis_down(),
+        ready=False,
+        BOND_WORKERS=1,
+        BOND_DRAIN_SECONDS=2,
+        BOND_LOG_LEVEL="debug",
+    )
     wires = [Wire(broker.port) for _ in range(3)]
     for wire in wires:
         wire.send(upgrade_head(ws_path(stream, format="envelope")))
+    wait_until(lambda: broker.log_text().count("state=joining") == 3, "they do not wait")
     broker.signal()
     for wire in wires[1:]:  # the first is closed at once
         assert wire.reply().status == 101
