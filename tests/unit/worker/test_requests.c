@@ -19,8 +19,9 @@ static struct config config = {
     .handshake_seconds = 10, .ping_seconds = 10, .pong_seconds = 10, .ring_seconds = 60
 };
 static struct pulse pulse;
-static struct stats stats;
+static struct metrics metrics;
 static struct streams streams;
+static struct patterns patterns;
 static struct mailbox nobody;
 static atomic_size_t total;
 static struct clients all;
@@ -56,11 +57,13 @@ static int set_up(void **state)
     assert_true(loop_init(&loop));
     loop.before_sleep = before_sleep;
     streams_init(&streams, &nobody, &nobody);
+    patterns_init(&patterns, &nobody, &nobody);
     all = (struct clients){ .loop = &loop,
                             .config = &config,
                             .pulse = &pulse,
-                            .stats = &stats,
+                            .metrics = &metrics,
                             .streams = &streams,
+                            .patterns = &patterns,
                             .total = &total,
                             .max = 10,
                             .outbox_bytes = MIB,
@@ -68,7 +71,7 @@ static int set_up(void **state)
     clients_init(&all);
     clients_start(&all);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
-    assert_true(clients_add(&all, ends[0]));
+    assert_true(clients_add(&all, ends[0], false));
     peer = ends[1];
     return 0;
 }
@@ -78,6 +81,7 @@ static int tear_down(void **state)
     (void)state;
     close(peer);
     clients_done(&all);
+    patterns_done(&patterns);
     streams_done(&streams);
     loop_done(&loop);
     return total != 0;
