@@ -39,7 +39,7 @@ struct listing_request {
     struct listing_order order;
     size_t limit;
     size_t match_len; // 0: all
-    char match[];     // a pattern (base/glob.h)
+    char match[];     // a pattern (wire/glob.h)
 };
 
 // One stream. Values that are not known: 0-0, -1.

@@ -1,6 +1,6 @@
 #include "tail/lister.h"
 
-#include "base/glob.h"
+#include "wire/glob.h"
 
 #define RATE_SECONDS 10 // events of so long make a stream's rate
 
@@ -26,7 +26,7 @@ void lister_take(struct lister *l, struct listing_request *request)
 static bool matches(const struct listing_request *request, const struct feed *f)
 {
     struct view pattern = { request->match, request->match_len };
-    return pattern.len == 0 || glob_matches(pattern, feed_id(f));
+    return pattern.len == 0 || glob_match(pattern, feed_id(f));
 }
 
 static struct listed describe(const struct feed *f, int64_t redis_now_ms, const char *source)
