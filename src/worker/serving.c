@@ -120,6 +120,8 @@ void serving_follow_up(struct client *c)
         client_die(c, "the peer closed the connection");
     if (c->going_away && c->state == CLIENT_OPEN && has_had_all(c))
         close_for_drain(c);
+    if (c->state == CLIENT_OPEN) // who was just let in may be idle from now on
+        client_drop_extra_if_idle(c);
 }
 
 static void writable(struct client *c)
