@@ -11,6 +11,12 @@ struct answer_to {
     struct view ref;
 };
 
+struct wish { // what the options of a subscription come to
+    struct start start;
+    enum slow slow;
+    uint32_t every_ms;
+};
+
 void hub_refuse(struct client *c, const struct answer_to *to, const char *code, const char *detail);
 
 // The verdict on the token of `o` for a stream or a pattern.

@@ -9,12 +9,6 @@
 
 // ---- subscribing ----------------------------------------------------------------
 
-struct wish { // what the options of a subscription come to
-    struct start start;
-    enum slow slow;
-    uint32_t every_ms;
-};
-
 static const char *read_options(const struct clients *all, const struct subscribe_options *o,
                                 struct wish *wish)
 {
@@ -64,7 +58,7 @@ static void subscribe(struct client *c, const struct command_item *item, struct 
         return;
     }
     if (item->is_pattern) {
-        hub_subscribe_pattern(c, &to, &o);
+        hub_subscribe_pattern(c, &to, &o, &wish);
         return;
     }
     if (!hub_check_token(c, &to, &o, &expiry_s))

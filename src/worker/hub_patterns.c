@@ -52,20 +52,13 @@ static bool has_room(struct client *c, const struct answer_to *to)
 }
 
 static void begin(struct client *c, struct pattern *p, const struct answer_to *to,
-                  const struct subscribe_options *o, int64_t expiry_s)
+                  const struct subscribe_options *o, const struct wish *wish, int64_t expiry_s)
 {
     struct hub *h = client_hub(c);
     struct interest *i = hub_add_interest(h, p);
-    struct start start = { 0 };
-    enum slow slow = SLOW_CLOSE;
-    uint32_t every_ms = 0;
-    const char *wrong = admission_read_slow(o->slow, &slow);
-    if (!wrong)
-        wrong = admission_read_every(o->every, &every_ms);
-    if (!wrong && o->after.len)
+    const char *wrong = NULL;
+    if (o->after.len)
         wrong = "after of a pattern is an object from stream to id, and the handshake's is none";
-    if (!wrong)
-        wrong = start_parse(o->from, o->after, clients_redis_now_ms(c->all), &start);
     size_t most = (size_t)c->all->config->max_streams_per_client;
     if (!wrong && !interest_add_bookmarks(i, o->after_ids, most))
         wrong = "after of a pattern is an object from stream to id, for at most as many streams "
@@ -75,10 +68,10 @@ static void begin(struct client *c, struct pattern *p, const struct answer_to *t
         hub_drop_interest(i);
         return;
     }
-    i->slow = slow & 3;
-    i->every_ms = every_ms & ((1u << 22) - 1);
+    i->slow = wish->slow & 3;
+    i->every_ms = wish->every_ms & ((1u << 22) - 1);
     i->time_ms = clients_redis_now_ms(c->all) - CLOCK_ERROR_MS;
-    i->start = fix_start(start, i->time_ms);
+    i->start = fix_start(wish->start, i->time_ms);
     keep_ref(to->ref, i->ref, &i->ref_len, &i->has_ref);
     watch_expiry(i, expiry_s);
     deadline_cancel(&h->empty);
@@ -89,7 +82,7 @@ static void begin(struct client *c, struct pattern *p, const struct answer_to *t
 }
 
 void hub_subscribe_pattern(struct client *c, const struct answer_to *to,
-                           const struct subscribe_options *o)
+                           const struct subscribe_options *o, const struct wish *wish)
 {
     struct hub *h = client_hub(c);
     int64_t expiry_s = 0;
@@ -113,7 +106,7 @@ void hub_subscribe_pattern(struct client *c, const struct answer_to *to,
         return;
     struct pattern *p = patterns_find(c->all->patterns, to->name);
     if (p)
-        begin(c, p, to, o, expiry_s);
+        begin(c, p, to, o, wish, expiry_s);
     else
         hub_refuse(c, to, "unavailable", "the broker looks for as many patterns as it may");
 }

@@ -12,7 +12,7 @@
 
 // Carries out one item of a command.
 void hub_subscribe_pattern(struct client *c, const struct answer_to *to,
-                           const struct subscribe_options *o);
+                           const struct subscribe_options *o, const struct wish *wish);
 void hub_unsubscribe_pattern(struct client *c, const struct answer_to *to);
 
 // Once a turn: hands out what was found, and ends what is to end. True: there is more to do.

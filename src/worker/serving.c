@@ -132,8 +132,6 @@ static void writable(struct client *c)
         reporting_continue(c);
     else
         client_flush(c);
-    if (c->state == CLIENT_OPEN)
-        client_drop_extra_if_idle(c);
 }
 
 void serving_ready(struct watch *w, uint32_t events)
